@@ -1,0 +1,51 @@
+# demo: three nodes on this host collect real input.  test: all tests.  check: static checks and the wheel.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 300
+SEED ?= 1
+NODES ?= 5
+WORKERS ?= 2
+
+.PHONY: help demo test check sim chaos bench fmt
+
+help:
+	@echo "make demo   start three nodes here, collect real input through them, kill one, compare the result"
+	@echo "make test   run the tests (those that need root or ../shared say so and are skipped where it is missing)"
+	@echo "make check  ruff, mypy, the import rules, the wheel in an empty environment"
+	@echo "make sim    SEEDS=300 SEED=1 NODES=5: the simulator over the code that ships"
+	@echo "make chaos  twenty random kills of real nodes while they collect"
+	@echo "make bench  tasks/s and records/s of this machine"
+	@echo "make fmt    format the code"
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/ready
+	$(BIN)/python -m examples.demo
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(PYTEST_ARGS)
+
+check: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m tests.wheel
+
+sim: $(VENV)/ready
+	$(BIN)/python -m tests.sim.run --seed $(SEED) --seeds $(SEEDS) --nodes $(NODES)
+
+chaos: $(VENV)/ready
+	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/scenarios
+
+bench: $(VENV)/ready
+	$(BIN)/python -m tests.bench
+
+fmt: $(VENV)/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --exit-zero .

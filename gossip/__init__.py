@@ -1,0 +1,23 @@
+"""Who is in the mesh: SWIM with Lifeguard as a pure machine, `Swim.handle(event, now) -> effects`.
+
+Theory of operation. Each probe interval a node pings one other, round robin over a shuffled list. No answer
+within the probe timeout: it asks a few others to ping for it. Still none at the end of the interval: it
+*suspects* the target and says so; the suspected node refutes by raising its own incarnation, else the
+suspicion expires and the node is *dead*. More accusers make the suspicion expire sooner; a node whose own
+probes go wrong (local health) or whose timers are late gives others more time. News travel piggybacked on
+pings and acks and in gossip rounds until each was sent 4 log10(n+1) times; a rare push-pull with one other
+repairs what gossip missed. `left` is what a node says of itself; it is never suspected, probed or sought.
+
+Invariant (I14): only the subject raises its incarnation, and what a node believes of another, ordered by
+(incarnation, state), never moves backwards. An incarnation starts at `boot << 32`, so a larger boot wins at
+once.
+
+Invariant (I13): when all live nodes can reach each other again, they come to believe the same. Halves that
+buried each other meet through the contact list: dead members and seeds are tried now and then, for 24
+hours.
+
+No clock, socket, thread or randomness of its own: time is a parameter, chance a `random.Random`. This
+folder may import msgspec and the standard library, nothing that waits or does input and output.
+
+Sources: Das et al. "SWIM" (DSN 2002), Dadgar et al. "Lifeguard" (DSN-W 2018), memberlist, Serf, foca.
+"""

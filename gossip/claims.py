@@ -1,0 +1,184 @@
+"""What is believed of others: each claim is taken if it is newer than what is known, and then passed on."""
+
+import msgspec
+
+from gossip.codec import encode
+from gossip.core import Core
+from gossip.errors import Malformed
+from gossip.identity import Boot, NodeId
+from gossip.member import LIVE, MAX_JUMP, Member, State, decode_meta, precedes
+from gossip.messages import Alive, Dead, Departed, Record, Suspect
+from gossip.suspicion import Suspicion
+
+
+class Claims:
+    """Claims about others than this node. Every one raises Malformed if no correct node can have made it."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._suspicions: dict[NodeId, Suspicion] = {}
+
+    def alive(self, claim: Alive, now: float) -> None:
+        """Beats anything with a smaller incarnation, and
+        nothing else; a larger boot has larger incarnations.
+        """
+        known = self._core.table.members.get(claim.id)
+        if known is not None:
+            if claim.incarnation <= known.incarnation:
+                if claim.incarnation == known.incarnation:
+                    self.located(known, claim.address, now)
+                return
+            _plausible_rise(claim.boot, claim.incarnation, known)
+        _plausible_life(claim)
+        meta = decode_meta(claim.meta)
+        since = known.since if known is not None and known.state is State.ALIVE else now
+        member = Member(claim.id, claim.boot, claim.incarnation, State.ALIVE, claim.address, meta, since)
+        self._settle(member, claim.meta)
+        self._core.tell(claim.id, claim, now)
+        if known is None or not _looks_same(known, member):
+            self._core.changed(member, None if known is None else known.state)
+
+    def suspect(self, claim: Suspect, now: float) -> None:
+        """Newer than alive (j <= i) and suspect (j < i).
+
+        A repeated one is passed on while its accuser still counts.
+        """
+        known = self._this_life(claim.id, claim.boot, claim.incarnation)
+        if known is None:
+            return
+        if known.state is State.SUSPECT and known.incarnation == claim.incarnation:
+            self._confirm(claim, now)
+        elif precedes(claim.incarnation, State.SUSPECT, known):
+            self._become(known, claim.incarnation, State.SUSPECT, now)
+            core = self._core
+            suspicion = Suspicion.start(core.config, n=core.table.live, accuser=claim.accuser, now=now)
+            self._suspicions[claim.id] = suspicion
+            core.timers.set(("suspicion", claim.id), suspicion.due, span=suspicion.duration)
+            core.tell(claim.id, claim, now)
+
+    def dead(self, claim: Dead, now: float) -> None:
+        """Beats alive and suspect (j <= i)."""
+        known = self._this_life(claim.id, claim.boot, claim.incarnation)
+        if known is not None and precedes(claim.incarnation, State.DEAD, known):
+            self._become(known, claim.incarnation, State.DEAD, now)
+            self._core.tell(claim.id, claim, now)
+
+    def departed(self, claim: Departed, now: float) -> None:
+        """Beats all else of its incarnation: the subject itself said so."""
+        known = self._this_life(claim.id, claim.boot, claim.incarnation)
+        if known is not None and precedes(claim.incarnation, State.LEFT, known):
+            self._become(known, claim.incarnation, State.LEFT, now)
+            self._core.tell(claim.id, claim, now)
+
+    def expired(self, about: NodeId, now: float) -> None:
+        """The suspicion was not refuted in time."""
+        core, known = self._core, self._core.table.members[about]
+        if core.health.accusing(now):
+            self.dead(Dead(about, known.boot, known.incarnation), now)
+        else:
+            core.timers.set(
+                ("suspicion", about), now + core.config.probe_interval, span=core.config.probe_interval
+            )
+
+    def record(self, record: Record, sender: NodeId, now: float) -> None:
+        """One member of a push-pull.
+
+        A death of somebody we know is taken as a suspicion, so that one sick node cannot bury others; of
+        somebody unknown it is taken as told, as a leave always is.
+        """
+        known = self._core.table.members.get(record.id)
+        if known is not None and not precedes(record.incarnation, record.state, known):
+            if record.incarnation == known.incarnation:
+                self.located(known, record.address, now)
+            return
+        gone = record.state in (State.DEAD, State.LEFT)
+        if gone and (known is None or known.state not in LIVE):
+            self._remember(record, known, now)
+            return
+        self.alive(Alive(record.id, record.boot, record.incarnation, record.address, record.meta), now)
+        if record.state is State.LEFT:
+            self.departed(Departed(record.id, record.boot, record.incarnation), now)
+        elif record.state is not State.ALIVE:
+            self.suspect(Suspect(record.id, record.boot, record.incarnation, sender), now)
+
+    def located(self, known: Member, address: str, now: float) -> None:
+        """Where the subject is said to be under the incarnation that we hold.
+
+        Elsewhere: its key lives twice, and the one we know hears of the other, which it would never meet.
+        """
+        core = self._core
+        if address != known.address and core.conflict(known.id, (known.address, address), known.boot, now):
+            double = Alive(known.id, known.boot, known.incarnation, address, core.table.metas[known.id])
+            core.send(known.id, known.address, encode(double))
+
+    def forget(self, about: NodeId, now: float) -> None:
+        """Taken as left here; not told, since each node forgets by itself."""
+        known = self._core.table.members.get(about)
+        if known is not None and known.state is not State.LEFT:
+            self._become(known, known.incarnation, State.LEFT, now)
+        self._core.broadcasts.drop(about)
+
+    def reap(self, about: NodeId) -> None:
+        """Gone for longer than the retention."""
+        self._core.table.remove(about)
+
+    def _this_life(self, about: NodeId, boot: Boot, incarnation: int) -> Member | None:
+        known = self._core.table.members.get(about)
+        if known is None or known.boot != boot:
+            return None
+        _plausible_rise(boot, incarnation, known)
+        return known
+
+    def _confirm(self, claim: Suspect, now: float) -> None:
+        suspicion = self._suspicions[claim.id]
+        if suspicion.confirm(claim.accuser):
+            due = max(now, suspicion.due)
+            self._core.timers.set(("suspicion", claim.id), due, span=suspicion.duration)
+            self._core.tell(claim.id, claim, now)
+
+    def _remember(self, record: Record, known: Member | None, now: float) -> None:
+        _plausible_life(record)
+        age = min(record.age, self._core.config.retention)
+        meta = decode_meta(record.meta)
+        member = Member(
+            record.id, record.boot, record.incarnation, record.state, record.address, meta, now - age
+        )
+        self._settle(member, record.meta)
+        if known is None or not _looks_same(known, member):
+            self._core.changed(member, None if known is None else known.state)
+
+    def _become(self, known: Member, incarnation: int, state: State, now: float) -> None:
+        member = msgspec.structs.replace(known, incarnation=incarnation, state=state, since=now)
+        self._settle(member, None)
+        if state is not known.state:
+            self._core.changed(member, known.state)
+
+    def _settle(self, member: Member, encoded_meta: bytes | None) -> None:
+        """Puts the member into the table, with the timers that belong to its state."""
+        core = self._core
+        core.table.put(member, encoded_meta)
+        if self._suspicions.pop(member.id, None) is not None:
+            core.timers.cancel(("suspicion", member.id))
+        if member.state in LIVE:
+            core.timers.cancel(("reap", member.id))
+        else:
+            core.timers.set(("reap", member.id), member.since + core.config.retention)
+
+
+def _plausible_life(claim: Alive | Record) -> None:
+    if claim.incarnation >> 32 != claim.boot:
+        raise Malformed(f"incarnation {claim.incarnation} of {claim.id} is not one of boot {claim.boot}")
+
+
+def _plausible_rise(boot: Boot, incarnation: int, known: Member) -> None:
+    if boot == known.boot and incarnation - known.incarnation > MAX_JUMP:
+        raise Malformed(f"incarnation {incarnation} of {known.id}, known with {known.incarnation}")
+
+
+def _looks_same(known: Member, member: Member) -> bool:
+    return (
+        known.state is member.state
+        and known.boot == member.boot
+        and known.address == member.address
+        and known.meta == member.meta
+    )

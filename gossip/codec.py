@@ -1,0 +1,49 @@
+"""Packets as bytes: a version byte, then one MessagePack array (boot, incarnation, address, messages)."""
+
+import msgspec
+
+from gossip.errors import Malformed
+from gossip.identity import Boot
+from gossip.messages import Address, Incarnation, Life, Message
+
+VERSION = 1
+MAX_PACKET = 60 * 1024
+"""The control plane refuses messages above 64 KiB."""
+
+
+class Packet(msgspec.Struct, frozen=True, array_like=True):
+    """The sender's boot, incarnation and own address, so that anyone can answer it, and what it says."""
+
+    boot: Life
+    incarnation: Incarnation
+    address: Address
+    messages: list[Message]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Packet)
+encode = _encoder.encode
+
+
+def head(boot: Boot, incarnation: int, address: str) -> bytes:
+    """How each packet of this sender begins until one of these changes."""
+    return bytes([VERSION, 0x94]) + encode(boot) + encode(incarnation) + encode(address)
+
+
+def pack(beginning: bytes, parts: list[bytes]) -> bytes:
+    """A packet of encoded messages; written out by hand, since news are encoded once and sent many times."""
+    count = len(parts)
+    array = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return b"".join((beginning, array, *parts))
+
+
+def unpack(payload: bytes) -> Packet:
+    """Raises Malformed, and nothing else, for anything that `pack` does not make."""
+    if len(payload) > MAX_PACKET:
+        raise Malformed(f"packet of {len(payload)} bytes; {MAX_PACKET} are allowed")
+    if not payload or payload[0] != VERSION:
+        raise Malformed(f"packet version {payload[:1].hex() or 'absent'}; this node speaks {VERSION}")
+    try:
+        return _decoder.decode(memoryview(payload)[1:])
+    except (ValueError, RecursionError) as error:
+        raise Malformed(str(error)) from None

@@ -1,0 +1,142 @@
+"""`collect-node`: start a node and keep it until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from node.cli.node_flags import Flags, parse, run_setup
+from node.config import Config, ConfigError, load
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script. Exits 0 after an orderly stop, 1 when something failed, 2 when it refuses to start."""
+    flags = parse(sys.argv[1:] if argv is None else argv)
+    if flags.init or flags.check:
+        sys.exit(run_setup(flags, os.environ))
+    try:
+        config = load(flags.config, os.environ, flags.settings)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    set_logging(config)
+    sys.exit(_run(config, flags))
+
+
+def _run(config: Config, flags: Flags) -> int:
+    import uvloop
+
+    from node.api.access import ExposureError
+    from node.api.tls import TlsError
+    from node.app import CannotStart
+    from node.security.keys import BadKey
+    from node.security.roster import BadRoster
+    from node.security.token import BadToken
+    from node.security.zap import Unguarded
+    from node.transport.base import CannotBind
+    from state.storage.log import Damaged, Unreadable
+
+    refusals = (
+        CannotStart,
+        ExposureError,
+        TlsError,
+        BadKey,
+        BadRoster,
+        BadToken,
+        CannotBind,
+        Unguarded,
+        Unreadable,
+    )
+    try:
+        return uvloop.run(_serve(config, flags))
+    except refusals as error:
+        print(f"collect-node: {error}", file=sys.stderr)
+        return 2
+    except Damaged as error:
+        print(
+            f"collect-node: {error}.\nNothing was changed. If other nodes hold copies, start with --salvage: the sound "
+            "records before and after the damage are kept and the rest is fetched from them. Without copies, what "
+            "lay in the damaged part is lost.",
+            file=sys.stderr,
+        )
+        return 2
+    except OSError as error:
+        print(f"collect-node: {error}", file=sys.stderr)
+        return 1
+
+
+async def _serve(config: Config, flags: Flags) -> int:
+    from node.app import App, set_garbage_collection
+
+    _check_packages()
+    app = App(config, join=flags.join, salvage=flags.salvage)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    started = await app.start()
+    set_garbage_collection()
+    kind = "a new mesh" if started.founded else f"mesh {started.cluster.mesh_id}"
+    print(f"collect-node {app.version} {config.node.name} ({app.me}) in {kind}", flush=True)
+    print(f"http  {app.url}", flush=True)
+    print(f"mesh  {app.membership.address}", flush=True)
+    print(f"join others with:  collect-node --join {app.token}", flush=True)
+    await stop.wait()
+    print("leaving the mesh", flush=True)
+    await app.stop()
+    return 0
+
+
+def _check_packages() -> None:
+    """All six packages must come from one place: others on PyPI have the same names."""
+    import gossip
+    import node
+    import plugins
+    import sharding
+    import state
+    import tui
+    from node.app import CannotStart
+
+    places = {
+        os.path.dirname(os.path.dirname(str(p.__file__)))
+        for p in (node, gossip, sharding, plugins, state, tui)
+    }
+    if len(places) > 1:
+        raise CannotStart(
+            f"the packages of collect-node come from several places ({', '.join(sorted(places))}): another project has "
+            "a package of the same name; install collect-node into an environment of its own"
+        )
+
+
+def set_logging(config: Config) -> None:
+    """structlog on standard error, as text or JSON; foreign loggers in the same form."""
+    import structlog
+
+    level = getattr(logging, config.log.level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if config.log.format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer])
+    )  # fmt: skip
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+
+
+if __name__ == "__main__":
+    main()

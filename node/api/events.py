@@ -1,0 +1,108 @@
+"""/v1/events: what happens, as server-sent events.
+
+An event id is "<epoch>.<number>"; the epoch names one start of one node. A client that comes back with an id
+of this epoch gets what it missed. With any other id it gets a `reset` event first: it must read again what
+it shows, for this node cannot know what it missed. A comment every 15 s shows that the connection lives.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import web
+
+from node.api.context import CONTEXT, Context
+from node.api.requests import check_parameters
+from node.api.route import EVENTS, Parameter, Route
+from node.sse import HEARTBEAT, encode_frame, frame_of
+
+HEARTBEAT_INTERVAL = 15.0
+"""Seconds without an event after which a comment is sent; proxies cut idle connections after 30 to 60."""
+
+CLOSING = web.AppKey("closing", asyncio.Event)
+"""Set when the server stops: open streams end, and do not hold it up."""
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    check_parameters(request, "task", "after")
+    context = request.app[CONTEXT]
+    given = request.headers.get("Last-Event-ID") or request.query.get("after")
+    after = resume_point(context, given)
+    if request.method == "HEAD":
+        return web.Response(content_type=EVENTS)
+    response = web.StreamResponse(headers={"Content-Type": EVENTS, "X-Accel-Buffering": "no"})
+    await response.prepare(request)
+    source = context.service.events(after=after, task=request.query.get("task"))
+    with contextlib.suppress(ConnectionError):  # the client went away
+        await response.write(HEARTBEAT)
+        if given and after is None:
+            await response.write(frame(context, 0, "reset", {"reason": "the id is of another node or start"}))
+        await _forward(response, context, source, request.app[CLOSING])
+    return response
+
+
+async def _forward(
+    response: web.StreamResponse,
+    context: Context,
+    source: AsyncIterator[tuple[int, str, dict[str, Any]]],
+    closing: asyncio.Event,
+) -> None:
+    """Send events until either side ends."""
+    stop = asyncio.ensure_future(closing.wait())
+    following: asyncio.Future[Any] = asyncio.ensure_future(anext(source, None))
+    try:
+        while not stop.done():
+            await asyncio.wait(
+                {following, stop}, timeout=HEARTBEAT_INTERVAL, return_when=asyncio.FIRST_COMPLETED
+            )
+            if following.done():
+                item = following.result()
+                if item is None:
+                    return
+                await response.write(frame(context, *item))
+                following = asyncio.ensure_future(anext(source, None))
+            elif not stop.done():
+                await response.write(HEARTBEAT)
+    finally:
+        stop.cancel()
+        following.cancel()
+        await asyncio.gather(stop, following, return_exceptions=True)
+
+
+def resume_point(context: Context, given: str | None) -> int | None:
+    """The number after which to go on; None for an id that is not of this epoch."""
+    epoch, _, number = (given or "").rpartition(".")
+    return int(number) if epoch == context.epoch and number.isdigit() and number.isascii() else None
+
+
+def frame(context: Context, number: int, kind: str, data: dict[str, Any]) -> bytes:
+    """One event as it is sent."""
+    return encode_frame(frame_of(f"{context.epoch}.{number}", kind, data))
+
+
+async def start(app: web.Application) -> None:
+    app[CLOSING] = asyncio.Event()
+
+
+async def stop(app: web.Application) -> None:
+    app[CLOSING].set()
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/events",
+        handler=events,
+        name="read_events",
+        about="What happens, as server-sent events; goes on after Last-Event-ID.",
+        tag="mesh",
+        parameters=(
+            Parameter("task", "Events of this task only."),
+            Parameter("after", "As Last-Event-ID, for clients that cannot set a header."),
+            Parameter("Last-Event-ID", "The last event that was seen.", str, "header"),
+        ),
+        answers={200: str},
+        answer_media=(EVENTS,),
+    ),
+)

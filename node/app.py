@@ -1,0 +1,471 @@
+"""The composition root: one node from its configuration to its last goodbye."""
+
+import asyncio
+import fcntl
+import os
+import random
+import secrets as chance
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+from aiohttp import web
+from structlog import get_logger
+
+from gossip.config import SwimConfig
+from gossip.effects import Conflict
+from gossip.identity import NodeId
+from gossip.member import Member, Meta, State
+from node import messages
+from node.api.access import Access, check_exposure
+from node.api.app import create_app
+from node.api.problems import refuse
+from node.api.tls import load_tls
+from node.config import Config
+from node.core import Core, CoreConfig
+from node.discovery.mdns import Found, Mdns
+from node.discovery.seeds import Seeds
+from node.effects import Notice
+from node.execution.jobs import JobKey
+from node.execution.roots import FolderRoots, fingerprint
+from node.execution.runner import Runner
+from node.execution.secrets import Secrets
+from node.membership import Membership
+from node.membership_driver import Identity, Settings
+from node.security.bootstrap import Given, Start, decide
+from node.security.keys import load_keys, raise_boot
+from node.security.roster import ROSTER_FILE, Roster
+from node.security.token import JoinToken
+from node.security.zap import ZapHandler, require_guarded
+from node.service import Facts
+from node.serving.calls import Calls
+from node.serving.driver import Driver, boottime
+from node.serving.export import Exporter
+from node.serving.hub import Hub
+from node.serving.local import Local
+from node.serving.overview import Overview
+from node.serving.service import MeshService
+from node.stewardship.ownership import OwnershipConfig
+from node.transport.addresses import advertised, shifted
+from node.transport.base import BULK_HWM, BULK_MESSAGE
+from node.transport.zmq import Plane
+from plugins.http import NetworkRules
+from plugins.registry import Registry
+
+log = get_logger(__name__)
+
+LEAVE_WITHIN = 2.0
+"""Seconds for an orderly leave."""
+READY_AFTER = 5.0
+"""Seconds after which a node takes work although it could not compare itself with every peer."""
+FACTS_EVERY = 5.0
+SPACE_WANTED = 32 << 20
+"""Bytes that must be free on the log's disk for intake to be open: room to record what is under way."""
+PROFILES: dict[str, Callable[[], SwimConfig]] = {
+    "lan": SwimConfig.lan,
+    "wan": SwimConfig.wan,
+    "local": SwimConfig.local,
+}
+
+
+class CannotStart(Exception):
+    """The node refuses to start; the message says why and what to do. Nothing was changed."""
+
+
+class DataDirectory:
+    """One process a data directory: an flock that ends with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._fd = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._fd)
+            raise CannotStart(
+                f"{path} is in use by another collect-node; give this one its own --data-dir"
+            ) from None
+
+    def free(self) -> int:
+        return shutil.disk_usage(self.path).free
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class App:
+    """`salvage`: start from what is sound in a damaged log."""
+
+    def __init__(self, config: Config, *, join: str | None, salvage: bool = False) -> None:
+        self.config = config
+        self._join = join
+        self._salvage = salvage
+        self.version = distribution_version("collect-node")
+        self.registry = Registry.installed()
+        self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
+        self._stopping: list[Callable[[], Any]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ready = False
+        self._roots: dict[str, tuple[bool, str]] = {}
+
+    # ---- start
+
+    async def start(self) -> Start:
+        """Everything up; raises CannotStart, and what the parts raise, with all that was begun closed again."""
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop(leave=False)
+            raise
+
+    async def _start(self) -> Start:
+        config = self.config
+        data = DataDirectory(config.node.data_dir)
+        self._stopping.append(data.close)
+        self.data = data
+        token = config.http.token_file.read_text().strip() if config.http.token_file else None
+        check_exposure(
+            str(config.http.bind.host),
+            token=token,
+            tls=config.http.tls_cert is not None,
+            insecure=config.http.insecure,
+        )
+        given = Given(
+            join=self._join, key_file=config.mesh.key_file, seeds=config.mesh.seeds, mdns=config.mesh.mdns
+        )
+        start = await decide(data.path, given)
+        if not isinstance(start, Start):
+            raise CannotStart(start.message)
+        keys = load_keys(data.path)
+        boot = raise_boot(data.path)
+        roster = Roster.load(data.path / ROSTER_FILE)
+        self.me = keys.id
+        self._fingerprints()
+        self._open_core(keys.id, boot)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._stopping.append(lambda: context.destroy(linger=0))
+        gate = ZapHandler(context, roster, start.cluster.join_client.public)
+        gate.start()
+        self._stopping.append(gate.stop)
+        self.gate = gate
+        bind = str(config.mesh.bind)
+        advertise = str(config.mesh.advertise) if config.mesh.advertise else None
+        self.plane = Plane(
+            context,
+            bind=shifted(bind, 1),
+            keys=keys,
+            roster=roster,
+            max_message=BULK_MESSAGE,
+            hwm=BULK_HWM * 8,
+        )
+        self._stopping.append(self.plane.close)
+        self.roster = roster
+        await self._start_runner()
+        self._compose(start)
+        self.driver.start(run=self.runner.submit_many, stop=self._stop_job, calls=self.calls.received)
+        self._stopping.append(self.driver.close)
+        self.plane.start(self.driver.received)
+        await asyncio.to_thread(require_guarded, context, self.plane.bound_address, keys.pair.public)
+        await self._start_http(token)
+        settings = Settings(
+            bind=bind,
+            bulk=advertised(self.plane.bound_address, advertise, 1),
+            meta=self._meta(),
+            config=PROFILES[config.gossip.profile](),
+            data_dir=data.path,
+            advertise=advertise,
+        )
+        identity = Identity(keys=keys, boot=boot, cluster=start.cluster, roster=roster)
+        self.membership = Membership(
+            context, identity, settings, on_change=self._member_changed, on_conflict=self._conflict
+        )
+        self._stopping.append(self.membership.stop)
+        await self.membership.start()
+        self.driver.members(self.membership.snapshot())
+        self._discover(start)
+        self._background(self._watch())
+        self._background(self._say_facts_regularly())
+        return start
+
+    def _open_core(self, me: NodeId, boot: Any) -> None:
+        config = self.config
+        local = config.gossip.profile == "local"
+        core_config = CoreConfig(
+            region=config.node.region,
+            replicas=config.state.replicas,
+            concurrency=config.resources.concurrency,
+            ownership=OwnershipConfig.local() if local else OwnershipConfig(),
+        )
+        self.core = Core(
+            me,
+            boot,
+            core_config,
+            rng=random.Random(chance.randbits(64)),
+            client_id=lambda: chance.randbits(52),
+            sharded=self._sharded,
+        )
+        self.hub = Hub()
+        self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
+        opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage)
+        if opened.torn is not None:
+            log.warning(
+                "an interrupted write was cut off the log", file=str(opened.torn.path), offset=opened.torn.offset,
+                bytes=opened.torn.bytes,
+            )  # fmt: skip
+        for damage in opened.salvaged:
+            log.error("a damaged part of the log was skipped; replicas fill it in", damage=str(damage))
+
+    def _sharded(self, collector: str) -> bool:
+        plugin = self.registry.find("collector", collector)
+        return bool(getattr(plugin, "sharded", True))
+
+    async def _start_runner(self) -> None:
+        config = self.config
+        self.secrets = Secrets(self.data.path / "secrets")
+        self.runner = Runner(
+            registry=self.registry,
+            roots=self.roots,
+            secrets=self.secrets,
+            network=NetworkRules(config.network.allow, config.network.deny),
+            on_report=self.driver.reported,
+            log=lambda event, **fields: log.info(event, **fields),
+            workers=config.resources.workers,
+        )
+        await self.runner.start()
+        self._stopping.append(self.runner.close)
+
+    def _compose(self, start: Start) -> None:
+        self.overview = Overview(self.core, self.registry, self.facts, start.cluster.mesh_id)
+        self.local = Local(self.core, self.driver, self._check_intake)
+        operations: dict[str, Any] = {}
+        self.calls = Calls(self.driver.send, operations)
+        self._stopping.append(self.calls.close)
+        self.service = MeshService(
+            self.core,
+            self.local,
+            self.calls,
+            self.hub,
+            self.overview,
+            self.registry,
+            facts=self._spec_facts,
+            ready=self.readiness,
+            pause_node=self._pause,
+            exporter=Exporter(self.roots),
+        )
+        operations.update(self.service.operations())
+        self.driver.on_stall = lambda _: self._update_meta()
+
+    async def _start_http(self, token: str | None) -> None:
+        http = self.config.http
+        access = Access(token=token, allowed_hosts=frozenset(http.allowed_hosts))
+        app = create_app(self.service, self.registry, access=access, node_id=self.me, version=self.version)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        self._stopping.append(runner.cleanup)
+        context = load_tls(http.tls_cert, http.tls_key) if http.tls_cert and http.tls_key else None
+        site = web.TCPSite(runner, http.bind.host, http.bind.port, ssl_context=context)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotStart(
+                f"http.bind {http.bind}: {error.strerror or error}; choose another with --http"
+            ) from None
+        host, port = runner.addresses[0][:2]
+        scheme = "https" if context else "http"
+        shown = str(http.advertise) if http.advertise else f"{host}:{port}"
+        self.url = f"{scheme}://{shown}"
+
+    def _discover(self, start: Start) -> None:
+        rng = random.Random(chance.randbits(64))
+        if start.addresses:
+            self._background(Seeds(start.addresses, rng=rng, exact=True).run(self.membership.propose))
+        if self.config.mesh.seeds:
+            self._background(Seeds(self.config.mesh.seeds, rng=rng).run(self.membership.propose))
+        if self.config.mesh.mdns:
+            me = Found(
+                mesh=start.cluster.mesh_id, region=self.config.node.region, join=self.membership.join_address
+            )
+            self._background(Mdns(self.me, me).run(self.membership.propose))
+        self.token = JoinToken((self.membership.join_address,), start.cluster).text()
+
+    def _background(self, coroutine: Any) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
+
+    # ---- facts about this node
+
+    def _fingerprints(self) -> None:
+        for name, folder in self.roots.folders().items():
+            self._roots[name] = (self.config.roots[name].shared, fingerprint(folder))
+
+    def facts(self) -> messages.Facts:
+        node = self.config.node
+        return messages.Facts(
+            name=node.name,
+            roots=self._roots,
+            plugins=self.registry.versions(),
+            secrets=sorted(self.secrets.names()),
+            labels=dict(node.labels),
+            http=self.url,
+            version=self.version,
+            paused=self.core.executor.paused,
+            region=node.region,
+            zone=node.zone,
+        )
+
+    def _spec_facts(self) -> Facts:
+        known = self.core.steward.leasing.facts
+        live = self.core.ownership.live()
+        present = {secret for node, facts in known.items() if node in live for secret in facts.secrets}
+        members = self.core.ownership.members
+        return Facts(
+            roots={name: shared for name, (shared, _) in self._roots.items()},
+            folders={name: str(folder) for name, folder in self.roots.folders().items()},
+            secrets=frozenset(present | set(self.secrets.names())),
+            nodes=frozenset([*live, *(members[node].meta.name for node in live)]),
+            replicas=min(len(live), self.config.state.replicas),
+        )
+
+    def _meta(self) -> Meta:
+        node = self.config.node
+        return Meta(
+            name=node.name,
+            region=node.region,
+            zone=node.zone,
+            weight=node.weight,
+            version=self.version,
+            ready=self._ready and self.driver.stalled is None,
+            http=self.url,
+        )
+
+    def _update_meta(self) -> None:
+        self.membership.set_meta(self._meta())
+
+    def readiness(self) -> tuple[bool, list[str]]:
+        reasons = []
+        if not self._ready:
+            reasons.append("this node is comparing its state with its peers")
+        if self.driver.stalled is not None:
+            reasons.append(f"the log cannot be written: {self.driver.stalled.strerror}")
+        if self.data.free() < SPACE_WANTED:
+            reasons.append(f"less than {SPACE_WANTED >> 20} MiB are free below {self.data.path}")
+        if not self.gate.alive or not self.membership.alive:
+            reasons.append("a guard thread has died")
+        return not reasons, reasons
+
+    def _check_intake(self) -> None:
+        """Raises Refused 507 while the disk has no room."""
+        stalled, free = self.driver.stalled, self.data.free()
+        if stalled is not None or free < SPACE_WANTED:
+            why = stalled.strerror if stalled is not None else f"only {free >> 20} MiB are free"
+            refused = refuse(
+                507, "disk-full", f"node {self.config.node.name} takes nothing new: {why} below {self.data.path}. "
+                "Free some space, or ask another node",
+            )  # fmt: skip
+            refused.retry_after = 5.0
+            raise refused
+
+    def _pause(self, paused: bool) -> None:
+        self.core.executor.pause(paused=paused)
+        self.driver.kick()
+        self._tell_facts()
+
+    # ---- what happens
+
+    def _send(self, to: NodeId, payload: bytes) -> bool:
+        entry = self.roster.entry(to)
+        return entry is not None and bool(entry.bulk) and self.plane.send(to, entry.bulk, payload)
+
+    def _stop_job(self, key: JobKey, drain: bool) -> None:
+        self.runner.stop_job(key, drain=drain)
+
+    def _notice(self, notice: Notice) -> None:
+        self.hub.publish(notice.kind, dict(notice.data))
+
+    def _member_changed(self, member: Member, before: State | None) -> None:
+        self.driver.members(self.membership.snapshot())
+        self.hub.publish(
+            "member",
+            {
+                "node": member.id,
+                "name": member.meta.name,
+                "state": str(member.state),
+                "before": str(before or ""),
+            },
+        )
+        if member.id != self.me:
+            log.info("member", node=member.meta.name, id=member.id, state=str(member.state))
+        if member.state in (State.DEAD, State.LEFT) and member.id != self.me:
+            self.plane.disconnect(member.id)
+        elif before is None or before in (State.DEAD, State.LEFT):
+            self._tell_facts()
+
+    def _conflict(self, conflict: Conflict) -> None:
+        log.error(
+            "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
+        )
+
+    def _tell_facts(self) -> None:
+        facts = self.facts()
+        self.core.receive(self.me, facts, boottime(), 0)
+        for node in sorted(self.core.ownership.live() - {self.me}):
+            self.driver.send(node, facts)
+
+    async def _say_facts_regularly(self) -> None:
+        while True:
+            self._tell_facts()
+            await asyncio.sleep(FACTS_EVERY)
+
+    async def _watch(self) -> None:
+        """Become ready when this node has compared itself with its peers; stop being so when it cannot work."""
+        began = boottime()
+        said: bool | None = None
+        while True:
+            others = self.core.ownership.live() - {self.me}
+            if not self._ready:
+                alone = not others and boottime() - began > (
+                    1.0 if not self.roster.entries()[1:] else READY_AFTER
+                )
+                compared = bool(others) and others <= self.core.replicator.synced
+                self._ready = alone or compared or boottime() - began > READY_AFTER
+            able = self._ready and self.driver.stalled is None and self.data.free() >= SPACE_WANTED
+            if able != said:
+                said = able
+                self.membership.set_meta(msgspec.structs.replace(self._meta(), ready=able))
+            await asyncio.sleep(0.1)
+
+    # ---- end
+
+    async def stop(self, *, leave: bool = True) -> None:
+        """Orderly: jobs commit, slots go to others, the members are told; then everything is closed, last first."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if leave:
+            self.core.executor.pause(paused=True)
+            self.core.steward.give_away()
+            self.driver.flush()
+            await self._drained(LEAVE_WITHIN / 2)
+            await self.membership.leave(LEAVE_WITHIN / 2)
+        while self._stopping:
+            result = self._stopping.pop()()
+            if asyncio.iscoroutine(result):
+                await result
+
+    async def _drained(self, within: float) -> None:
+        end = boottime() + within
+        while self.core.executor.running and boottime() < end:
+            await asyncio.sleep(0.02)
+
+
+def set_garbage_collection() -> None:
+    """Fewer, larger collections: thresholds alone were worth 1.5 x in the task path (see `collect bench tasks`)."""
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)

@@ -1,0 +1,97 @@
+"""Looking at the mesh: cluster, plugins, and the live view in a process of its own."""
+
+# ruff: noqa: D413, D417  (cyclopts takes options from signatures and docstrings)
+
+import os
+import sys
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from node.cli.contexts import target
+from node.cli.failures import OK
+from node.cli.output import colourful, emit, facts, table
+from node.cli.session import HERE, Output, Reach, speak
+from node.schema import Cluster, Node
+
+
+def cluster(*, output: Output = "table", reach: Reach = HERE) -> int:
+    """Show the members of the mesh and what it does."""
+    answer = speak(reach, lambda client: client.cluster())
+    rows = [node_row(node) for node in answer.nodes]
+    if output == "table":
+        print(_summary(answer))
+        print(table(rows, colour=colourful()))
+    else:
+        emit(answer, rows, output)
+    for warning in answer.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return OK
+
+
+def plugins(*, output: Output = "table", reach: Reach = HERE) -> int:
+    """List the plugins that the answering node has."""
+    found = speak(reach, lambda client: client.plugins())
+    rows = [
+        {"kind": p["kind"], "name": p["name"], "version": p["version"], "options": _options(p)} for p in found
+    ]
+    emit(found, rows, output)
+    return OK
+
+
+def top(
+    *,
+    readonly: Annotated[bool, Parameter(negative="")] = False,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    reach: Reach = HERE,
+) -> int:
+    """Watch the mesh live: members, tasks, shards, events. ? shows the keys.
+
+    Parameters
+    ----------
+    readonly: No key changes anything.
+    once: Print one frame and end.
+    """
+    aim = target(reach.url, reach.token_file, reach.context)
+    argv = [sys.executable, "-P", "-m", "tui", *(f"--url={url}" for url in aim.urls)]
+    argv += [flag for flag, wanted in (("--readonly", readonly), ("--once", once)) if wanted]
+    environ = {**os.environ, **({"COLLECT_TOKEN": aim.token} if aim.token else {})}
+    sys.stdout.flush()
+    os.execve(sys.executable, argv, environ)  # noqa: S606  (this process becomes the live view: an import would tie it to the client)
+
+
+def node_row(node: Node) -> dict[str, Any]:
+    load = node.load
+    return {
+        "id": node.id,
+        "name": node.name,
+        "state": node.state,
+        "region": node.region,
+        "zone": node.zone or None,
+        "slots": node.slots,
+        "cpu": f"{load.get('cpu', 0):.0%}",
+        "rss_mb": round(load.get("rss", 0) / 2**20),
+        "running": int(load.get("running", 0)),
+        "queued": int(load.get("queued", 0)),
+        "http": node.addresses.get("http"),
+        "note": node.reason or ("paused" if node.paused else None if node.ready else "not ready"),
+    }
+
+
+def _summary(answer: Cluster) -> str:
+    tasks = "  ".join(f"{count:,} {state}" for state, count in answer.tasks.items() if count) or "none"
+    rates = f"{answer.tasks_per_s:,.1f} tasks/s, {answer.records_per_s:,.1f} records/s"
+    return facts(
+        {
+            "mesh": answer.id,
+            "answered by": answer.node,
+            "tasks": tasks,
+            "backlog": answer.backlog,
+            "now": rates,
+        }
+    )
+
+
+def _options(plugin: dict[str, Any]) -> str:
+    schema = plugin.get("options") or {}
+    return " ".join(sorted(schema.get("properties", {}))) or "-"

@@ -1,0 +1,210 @@
+"""One node's cores, tied together: members, messages, reports and time in, effects out. Pure.
+
+Everything that reaches the core is handled at once and leaves its effects in one list; what one part says to another
+part of the same node never leaves the core.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from gossip.identity import Boot, NodeId
+from gossip.member import Member, State
+from node import messages
+from node.effects import Effect, Send, Settled
+from node.execution.executor import Credit, Executor
+from node.execution.jobs import Job, Report
+from node.messages import Facts, Message
+from node.replication import Replicator
+from node.stewardship.ownership import Ownership, OwnershipConfig
+from node.stewardship.steward import Steward
+from node.stewardship.table import Table
+from sharding.key import parse
+from sharding.placement import Candidate, Placement
+from sharding.slots import SLOTS
+from state.envelope import Writer, writer_of
+from state.ledger import Change
+from state.model import Fact
+
+
+class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`slots` is fixed for a region; only the simulator uses fewer. `concurrency`: long jobs at once on this node."""
+
+    region: str = "local"
+    replicas: int = 3
+    slots: int = SLOTS
+    concurrency: int = 8
+    ownership: OwnershipConfig = OwnershipConfig()
+
+
+class Core:
+    """`sharded(name)`: whether a collector shards its runs. `client_id()`: fresh random 53-bit ids."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        boot: Boot,
+        config: CoreConfig,
+        *,
+        rng: random.Random,
+        client_id: Callable[[], int],
+        sharded: Callable[[str], bool],
+    ) -> None:
+        self.me = me
+        self.boot = boot
+        self.config = config
+        self.writer = writer_of(me, boot)
+        self.ownership = Ownership(me, config.ownership)
+        self.replicator = Replicator(me, self.writer, client_id, self._changed)
+        self.table = Table(self.replicator, self.ownership, boot=boot, region=config.region, rng=rng)
+        self.executor = Executor(me, concurrency=config.concurrency, steward_of=self.steward_of_task)
+        self.steward = Steward(
+            self.table, sharded=sharded, lease_here=self._lease_here, own_credit=self.executor.credit
+        )
+        self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
+        self._boots: dict[NodeId, Boot] = {}
+        self._now = 0.0
+        self._loading = True
+
+    # ---- views
+
+    def steward_of(self, slot: int) -> NodeId | None:
+        return self.ownership.steward(slot, self.replicator.ledgers.get(slot), self._now)
+
+    def steward_of_task(self, task: str) -> NodeId | None:
+        found = parse(task)
+        return self.steward_of(found.slot) if found is not None else None
+
+    def replicates(self, slot: int) -> bool:
+        return self.me in self.ownership.placement.owners(slot)
+
+    # ---- events
+
+    def load(self, data: bytes) -> tuple[int, str, int] | None:
+        """An envelope from the own log at start: `(slot, author, seq)`, or None if it cannot be applied."""
+        item = self.replicator.load(data)
+        return None if item is None else (item.slot, str(item.author), item.seq)
+
+    def start(self, now: float, wall_ms: int) -> None:
+        """The log is read; from here on changes are looked at."""
+        self._loading = False
+        self._clock(now, wall_ms)
+        self.steward.members(())
+
+    def members(self, members: Mapping[NodeId, Member], now: float, wall_ms: int) -> None:
+        """The members as gossip sees them now."""
+        self._clock(now, wall_ms)
+        gone = [node for node, boot in self._boots.items() if not _same_life(members.get(node), boot)]
+        self._boots = {node: m.boot for node, m in members.items() if m.state in (State.ALIVE, State.SUSPECT)}
+        self.ownership.members = members
+        placement = self._place(members, now)
+        if placement != self.ownership.placement:
+            self.ownership.placement = placement
+        live = self.ownership.live()
+        self.replicator.members(self.ownership.placement, live, now)
+        self.executor.members(live)
+        self.steward.members(sorted(gone))
+        for node in gone:
+            self.steward.leasing.credit.pop(node, None)
+
+    def _place(self, members: Mapping[NodeId, Member], now: float) -> Placement:
+        """Who ranks: the living, and the dead for a while, so that a restart copies nothing."""
+        after = self.config.ownership.replace_after
+        ranked = [
+            Candidate(member.id, member.meta.weight, member.meta.zone)
+            for member in members.values()
+            if member.state in (State.ALIVE, State.SUSPECT)
+            or (member.state is State.DEAD and now < member.since + after)
+        ]
+        return Placement(ranked, replicas=self.config.replicas, slots=self.config.slots)
+
+    def receive(self, sender: NodeId, message: Message, now: float, wall_ms: int) -> None:
+        self._clock(now, wall_ms)
+        self._dispatch(sender, message)
+
+    def _dispatch(self, sender: NodeId, message: Message) -> None:
+        match message:
+            case messages.Lease(jobs):
+                self.executor.lease(sender, jobs, self._now)
+            case messages.Revoke(keys, token, drain):
+                self.executor.revoke(keys, token, drain=drain)
+            case messages.Reports(reports, credit):
+                self.steward.leasing.credit[sender] = Credit(*credit)
+                self.steward.reports(sender, reports)
+            case messages.Holding(keys):
+                self.steward.leasing.holding(sender, keys)
+            case messages.Noted(keys):
+                self.executor.noted(keys)
+            case messages.Handover(slots):
+                self.steward.handover([slot for slot in slots if 0 <= slot < self.config.slots])
+            case messages.Facts():
+                self.steward.leasing.facts[sender] = message
+            case _:
+                self.replicator.receive(sender, message, self._now)
+
+    def appended(self, batch: int, now: float, wall_ms: int) -> None:
+        self._clock(now, wall_ms)
+        self.replicator.appended(batch)
+
+    def reported(self, reports: Iterable[Report], now: float, wall_ms: int) -> None:
+        """The runner of this node says what became of jobs."""
+        self._clock(now, wall_ms)
+        for report in reports:
+            self.executor.report(report, now)
+
+    def tick(self, now: float, wall_ms: int) -> None:
+        self._clock(now, wall_ms)
+        self.replicator.tick(now)
+        self.executor.tick(now)
+        self.steward.tick()
+
+    def write(
+        self, slot: int, facts: Sequence[tuple[str | None, str, Fact]], now: float, wall_ms: int
+    ) -> int:
+        """Write a user's facts here; the ticket that `Settled` names."""
+        self._clock(now, wall_ms)
+        return self.replicator.write(slot, facts, now)
+
+    # ---- inside
+
+    def _clock(self, now: float, wall_ms: int) -> None:
+        self._now = self.table.now = now
+        self.table.wall_ms = wall_ms
+
+    def _changed(self, slot: int, changes: list[Change], author: Writer) -> None:
+        if self._loading:
+            return
+        self.steward.changed(slot, changes, author)
+        for listener in self.listeners:
+            listener(slot, changes, author)
+
+    def _lease_here(self, jobs: list[Job]) -> None:
+        self.executor.lease(self.me, jobs, self._now)
+
+    def flush(self) -> list[Effect]:
+        """All effects since the last flush, in order; call it after each event or handful of events."""
+        out: list[Effect] = []
+        while True:
+            effects = self.steward.flush()
+            executed, reports = self.executor.flush()
+            effects += executed
+            effects += self.replicator.flush()
+            local = bool(reports)
+            if reports:
+                self.steward.reports(self.me, reports)
+            for effect in effects:
+                if isinstance(effect, Send) and effect.to == self.me:
+                    self._dispatch(self.me, effect.message)
+                    local = True
+                    continue
+                if isinstance(effect, Settled):
+                    self.steward.settled(effect.ticket)
+                    local = True
+                out.append(effect)
+            if not local:
+                return out
+
+
+def _same_life(member: Member | None, boot: Boot) -> bool:
+    return member is not None and member.boot == boot and member.state in (State.ALIVE, State.SUSPECT)

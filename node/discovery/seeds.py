@@ -1,0 +1,56 @@
+"""Seeds: addresses and names given by hand, asked again with back-off for as long as the node lives.
+
+Names are resolved again each time. A seed is what its node was started with, `mesh.bind`, or its join socket
+two ports above; both are proposed, the join socket of the former first.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+
+import dns.asyncresolver
+
+from node.discovery.base import Propose
+from node.discovery.dns import check, resolve
+from node.transport.addresses import BadAddress, shifted
+from node.transport.backoff import Backoff
+
+JOIN_OFFSET = 2  # from mesh.bind to the join socket
+FIRST_PAUSE = 0.25  # seconds
+LONGEST_PAUSE = 30.0  # seconds; also how often names are resolved again
+
+
+class Seeds:
+    """`entries`: `host:port` or SRV service names. Raises BadAddress naming the one that is neither.
+
+    `exact`: the addresses are join sockets (those of a token), no port is added.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[str],
+        *,
+        rng: random.Random,
+        exact: bool = False,
+        resolver: dns.asyncresolver.Resolver | None = None,
+    ) -> None:
+        for entry in entries:
+            check(entry)
+        self._entries = tuple(entries)
+        self._exact = exact
+        self._resolver = resolver
+        self._backoff: Backoff[None] = Backoff(first=FIRST_PAUSE, limit=LONGEST_PAUSE, rng=rng)
+
+    async def run(self, propose: Propose) -> None:
+        while True:
+            for entry in self._entries:
+                for address in await resolve(entry, self._resolver):
+                    propose(*self._candidates(address))
+            await asyncio.sleep(self._backoff.failed(None, 0.0))
+
+    def _candidates(self, address: str) -> tuple[str, ...]:
+        if not self._exact:
+            with contextlib.suppress(BadAddress):
+                return shifted(address, JOIN_OFFSET), address
+        return (address,)

@@ -1,0 +1,168 @@
+"""Which leased jobs this node runs, and who hears of them. Pure: effects out, no I/O.
+
+A lease is a job with a token and an owner, the steward that gave it. A job that is leased again while it runs
+(its steward changed) goes on and takes the newer token and the new owner; nothing is started twice here. A final
+report is kept and repeated, to whoever stewards the slot by then, until somebody has noted it.
+
+Credit. Long jobs (plan, shard, publish) are limited by `concurrency`. Solo jobs may be tiny, so as many are taken as
+this node does in `AHEAD` seconds, by the mean duration of the last ones: enough to keep busy, few enough to pause.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from gossip.identity import NodeId
+from node import messages
+from node.effects import Effect, Run, Send, Stop
+from node.execution.jobs import Job, JobKey, Report
+
+AHEAD = 0.1
+"""Seconds of work leased ahead. Longer: fewer messages, but pause and priority act later."""
+MAX_SOLO = 2000
+REPEAT = 1.0
+"""Seconds until an unanswered final report is sent again."""
+HOLDING_INTERVAL = 2.0
+FINAL = frozenset({"done", "planned", "failed", "stopped"})
+
+
+class _Lease:
+    __slots__ = ("at", "job", "owner", "stopping", "token")
+
+    def __init__(self, job: Job, owner: NodeId, at: float) -> None:
+        self.job, self.owner, self.token, self.at = job, owner, job.token, at
+        self.stopping = False
+
+
+class Credit(NamedTuple):
+    solo: int
+    other: int
+
+
+class Executor:
+    """`steward_of(task)`: who stewards the task's slot, as this node sees it (None: nobody now)."""
+
+    def __init__(self, me: NodeId, *, concurrency: int, steward_of: Callable[[str], NodeId | None]) -> None:
+        self.me = me
+        self.concurrency = concurrency
+        self.paused = False
+        self._steward_of = steward_of
+        self._leases: dict[JobKey, _Lease] = {}
+        self._final: dict[JobKey, tuple[Report, NodeId, float]] = {}
+        self._solo = 0
+        self._mean = AHEAD / concurrency
+        self._outbox: dict[NodeId, list[Report]] = {}
+        self._effects: list[Effect] = []
+        self._run: list[Job] = []
+        self._peers: frozenset[NodeId] = frozenset()
+        self._next_holding = 0.0
+        self._next_repeat = 0.0
+
+    @property
+    def running(self) -> int:
+        return len(self._leases)
+
+    def credit(self) -> Credit:
+        """How many jobs more this node would take now."""
+        if self.paused:
+            return Credit(0, 0)
+        depth = min(MAX_SOLO, max(self.concurrency, int(self.concurrency * AHEAD / max(self._mean, 1e-6))))
+        other = len(self._leases) - self._solo
+        return Credit(max(0, depth - self._solo), max(0, self.concurrency - other))
+
+    def lease(self, owner: NodeId, jobs: list[Job], now: float) -> None:
+        for job in jobs:
+            held = self._leases.get(job.key)
+            if held is not None:
+                if job.token >= held.token:
+                    held.token, held.owner = job.token, owner
+                continue
+            final = self._final.get(job.key)
+            if final is not None and job.attempt <= final[0].attempt:
+                self._say(owner, msgspec.structs.replace(final[0], token=job.token))
+                continue
+            self._final.pop(job.key, None)
+            self._leases[job.key] = _Lease(job, owner, now)
+            self._solo += job.key.kind == "solo"
+            self._run.append(job)
+
+    def revoke(self, keys: list[JobKey], token: tuple[int, str, int], *, drain: bool) -> None:
+        for key in keys:
+            held = self._leases.get(key)
+            if held is not None and held.token <= tuple(token) and not held.stopping:
+                held.stopping = True
+                self._effects.append(Stop(key, drain))
+
+    def report(self, report: Report, now: float) -> None:
+        """The runner says something of a job."""
+        held = self._leases.get(report.key)
+        if held is None:
+            return
+        report = msgspec.structs.replace(report, token=held.token, attempt=held.job.attempt)
+        if report.state in FINAL:
+            del self._leases[report.key]
+            if report.key.kind == "solo":
+                self._solo -= 1
+                self._mean += 0.05 * (max(report.seconds, 1e-6) - self._mean)
+            self._final[report.key] = (report, held.owner, now + REPEAT)
+        self._say(held.owner, report)
+
+    def noted(self, keys: list[JobKey]) -> None:
+        for key in keys:
+            self._final.pop(key, None)
+
+    def pause(self, *, paused: bool) -> None:
+        """Take no more jobs, and stop those under way (they are leased elsewhere)."""
+        self.paused = paused
+        if paused:
+            self.drain()
+
+    def drain(self) -> None:
+        for key, held in self._leases.items():
+            if not held.stopping:
+                held.stopping = True
+                self._effects.append(Stop(key, drain=True))
+
+    def members(self, live: frozenset[NodeId]) -> None:
+        self._peers = live - {self.me}
+
+    def tick(self, now: float) -> None:
+        if now >= self._next_repeat:
+            self._next_repeat = now + REPEAT / 2
+            for key, (report, owner, due) in list(self._final.items()):
+                if due <= now:
+                    to = self._steward_of(key.task) or owner
+                    self._final[key] = (report, to, now + REPEAT)
+                    self._say(to, report)
+        if now >= self._next_holding:
+            self._next_holding = now + HOLDING_INTERVAL
+            self._hold(now)
+
+    def _hold(self, now: float) -> None:
+        """Tell each owner what it still has here, and each peer how much more it could give."""
+        keys: dict[NodeId, list[JobKey]] = {peer: [] for peer in sorted(self._peers)}
+        for key, held in self._leases.items():
+            if now - held.at > HOLDING_INTERVAL / 2 and held.owner != self.me:
+                keys.setdefault(held.owner, []).append(key)
+        for owner, held_keys in keys.items():
+            self._effects.append(Send(owner, messages.Holding(held_keys)))
+            self._outbox.setdefault(owner, [])
+
+    def _say(self, owner: NodeId, report: Report) -> None:
+        self._outbox.setdefault(owner, []).append(report)
+
+    def flush(self) -> tuple[list[Effect], list[Report]]:
+        """Effects since the last flush, and the reports for this node's own steward."""
+        if self._run:
+            self._effects.append(Run(self._run))
+            self._run = []
+        local = self._outbox.pop(self.me, [])
+        if self._outbox:
+            mine = self.credit()
+            share = Credit(mine.solo // (len(self._peers) + 1), -(-mine.other // (len(self._peers) + 1)))
+            for owner, reports in self._outbox.items():
+                self._effects.append(Send(owner, messages.Reports(reports, share)))
+            self._outbox.clear()
+        effects, self._effects = self._effects, []
+        return effects, local

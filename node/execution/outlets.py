@@ -1,0 +1,133 @@
+"""The sinks of one shard, each with a position of its own.
+
+Positions have no order that a pipeline could know; only equality. Two rules do without one:
+
+- Sinks commit in the order of the spec, each only after the one before it. Hence the position of a sink is
+  never ahead of that of a sink before it, and the last sink's position is the least: the shard resumes there.
+- A sink that is further ahead is fed from the first batch on that starts exactly at its position (the
+  usual case: batches are cut alike). If no batch did, it stands where it stood when the source has ended,
+  and the source is read once more from there for that sink alone. Nothing is lost or doubled in either
+  case, at worst read twice.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from node.execution.assembly import Assembly
+from node.execution.letters import Letters, Sieve
+from plugins.api import Batch, Position, RecordError, Sink
+
+
+class Outlet:
+    """One sink. `position`: what it has committed; `fed`: it takes the batches of the present reading."""
+
+    __slots__ = ("fed", "finished", "ordinal", "position", "sink", "step")
+
+    def __init__(self, sink: Sink, step: str, ordinal: int) -> None:
+        self.sink = sink
+        self.step = step
+        self.ordinal = ordinal
+        self.position: Position = None
+        self.fed = False
+        self.finished = False
+
+    async def write(self, batch: Batch, letters: Letters) -> int:
+        """Hand the batch to the sink, less what it refuses; how many records it took."""
+        sieve: Sieve | None = None
+        while True:
+            try:
+                await self.sink.write(batch)
+            except RecordError as error:
+                sieve = sieve or Sieve(letters, batch, self.step, self.ordinal)
+                batch = sieve.without(error)
+            else:
+                return len(batch.records)
+
+
+class Outlets:
+    """`step` names the sink that is at work, for error messages."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._all: list[Outlet] = []
+        self.step = ""
+        self.held: int | None = None
+        """records that the last sink held when it was opened, where it knows"""
+
+    async def open(self) -> None:
+        spec = self._assembly.spec
+        for index, chosen in enumerate(spec.sink):
+            self.step = f"sink {chosen['plugin']}"
+            sink = await self._assembly.sink(index)
+            outlet = Outlet(sink, self.step, 1 + len(spec.transform) + index)
+            self._all.append(outlet)
+            outlet.position = await sink.open(self._assembly.sink_context(index))
+        self.held = getattr(self._all[-1].sink, "held", None)
+
+    @property
+    def positions(self) -> list[Position]:
+        return [outlet.position for outlet in self._all]
+
+    def begin(self) -> Position | None:
+        """Start a reading: the position to read from, for the last sink that has not been read for yet."""
+        at = next(outlet.position for outlet in reversed(self._all) if not outlet.finished)
+        self.join(at)
+        return at
+
+    def join(self, start: Position) -> None:
+        """Sinks that stand exactly at `start` take part from here on."""
+        for outlet in self._all:
+            if not outlet.fed and not outlet.finished and same(outlet.position, start):
+                outlet.fed = True
+
+    def end(self) -> bool:
+        """The source has been read to its end; whether a sink is left that had no part in it."""
+        for outlet in self._all:
+            outlet.finished = outlet.finished or outlet.fed
+            outlet.fed = False
+        return not all(outlet.finished for outlet in self._all)
+
+    @property
+    def complete(self) -> bool:
+        """No sink waits to be fed, so the last commit is the least position of all."""
+        return all(outlet.fed or outlet.finished for outlet in self._all)
+
+    async def write(self, batch: Batch, letters: Letters) -> int:
+        """How many records the last sink took (0 if it has no part in this reading)."""
+        taken = 0
+        for outlet in self._all:
+            taken = 0
+            if outlet.fed:
+                self.step = outlet.step
+                taken = await outlet.write(batch, letters)
+        return taken
+
+    async def commit(self, to: Position) -> None:
+        """In order; see above. Raises PositionMoved."""
+        for outlet in self._all:
+            if outlet.fed:
+                self.step = outlet.step
+                await outlet.sink.commit(outlet.position, to)
+                outlet.position = to
+
+    async def close(self) -> list[Exception]:
+        """Shut all sinks down; what that raised (nothing committed depends on it)."""
+        errors = []
+        for outlet in self._all:
+            try:
+                await outlet.sink.shutdown()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- a sink that cannot close must not keep the others open
+                errors.append(error)
+        self._all = []
+        return errors
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two positions are the same JSON value, wherever they come from (a tuple there is a list
+    here).
+    """
+    return bool(one == other) or msgspec.to_builtins(one) == msgspec.to_builtins(other)

@@ -1,0 +1,330 @@
+"""The driver of the SWIM machine: events in, effects out, and the roster exchange beside it."""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+import msgspec
+from structlog import get_logger
+
+from gossip.config import SwimConfig
+from gossip.effects import (
+    Changed,
+    Conflict,
+    Contact,
+    Event,
+    Forget,
+    Lagged,
+    Leave,
+    Left,
+    Received,
+    Send,
+    Tick,
+)
+from gossip.identity import Boot, NodeId
+from gossip.member import LIVE, Member, Meta, State
+from gossip.swim import Swim
+from node.security.durable import replace
+from node.security.keys import ClusterKey, NodeKeys
+from node.security.roster import BadRoster, Entry, Roster
+from node.security.spread import Spread
+from node.transport.addresses import advertised, shifted
+from node.transport.alarm import Alarm
+from node.transport.base import SyncContext
+from node.transport.introductions import Introductions
+from node.transport.join import JoinAnswer, JoinServer
+from node.transport.zmq import Plane
+
+CONTACTS_FILE = "contacts"
+JOIN_OFFSET = 2  # ports from mesh.bind to the join socket
+SWIM = b"\x01\x01"
+ROSTER = b"\x01\x02"
+"""The first two bytes of each message: the version of this framing, and whose message it is."""
+
+MAX_SOUGHT = 16  # nodes of one roster message that are looked for when gossip has not brought them
+SAVE_PAUSE = 2.0  # seconds between two looks at what is to be saved
+OFFERS_PER_SYNC = 3  # roster offers in the time between two push-pulls
+
+log = get_logger(__name__)
+
+Tell = Callable[[Changed | Conflict], None]
+
+
+def now() -> float:
+    """The clock of membership, in seconds; it goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who we are, of which mesh, among whom."""
+
+    keys: NodeKeys
+    boot: Boot
+    cluster: ClusterKey
+    roster: Roster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`bind`: of the control plane, `host:port`; the join socket is two ports above, or free where it is 0.
+
+    `advertise`: a host or `host:port` for others, None: from `bind`. `bulk`: the advertised bulk address.
+    `meta.join` is filled in by the driver. `data_dir`: where contacts are kept.
+    """
+
+    bind: str
+    bulk: str
+    meta: Meta
+    config: SwimConfig
+    data_dir: Path
+    advertise: str | None = None
+
+
+class Driver:
+    """Made and used on the membership loop, but for `members` and `left`, which any thread may read."""
+
+    def __init__(self, context: SyncContext, identity: Identity, settings: Settings, tell: Tell) -> None:
+        """Raises CannotBind, BadAddress, MetaTooLarge; then nothing is left open."""
+        self._identity, self._roster, self._tell = identity, identity.roster, tell
+        self._rng = random.Random()
+        self._contacts_path = settings.data_dir / CONTACTS_FILE
+        self._saving = threading.Lock()
+        self._saved: tuple[bytes, bytes] = (b"", b"")
+        with contextlib.ExitStack() as opening:
+            self._open(context, settings, opening)
+            self._swim = self._machine(settings)
+            self._stack = opening.pop_all()
+        self._introductions = Introductions(
+            context, identity.cluster, me=lambda: self._own, rng=self._rng, on_met=self._met
+        )
+        self._spread = Spread(
+            self._roster,
+            self._rng,
+            send=self._send_roster,
+            live=self._live,
+            on_learned=self._learned,
+            pause=settings.config.sync_interval / OFFERS_PER_SYNC,
+        )
+        self._probe_interval = settings.config.probe_interval
+        self._loop = asyncio.get_running_loop()
+        self.alarm = Alarm(self._loop, now, on_due=self._tick, on_late=self._late)
+        self._closed = False
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self.left = threading.Event()
+        self.members: dict[NodeId, Member] = dict(self._swim.members)
+
+    def start(self) -> None:
+        self._unsubscribe = self._roster.subscribe(self._roster_changed)
+        self._roster.join([self._own])
+        self._forget_revoked(self._roster.view.entries)
+        self._plane.on_refused = self._turned_away
+        self._plane.start(self._received)
+        self._join.start(lambda: self._own, self._joined)
+        self._spread.start()
+        self._tick()
+
+    async def close(self) -> None:
+        self._closed = True
+        self._unsubscribe()
+        self.alarm.cancel()
+        self._spread.close()
+        await self._introductions.close()
+        self._stack.close()
+        self._save(self._swim.contacts())
+
+    def handle(self, event: Event) -> None:
+        """Give the machine an event and do what it wants; after `close` nothing any more."""
+        if self._closed:
+            return
+        effects = self._swim.handle(event, now())
+        if any(isinstance(effect, Changed) for effect in effects):
+            self.members = dict(self._swim.members)  # before the news of it: who is told looks here
+        for effect in effects:
+            match effect:
+                case Send(to, address, payload):
+                    self._send(to, address, SWIM + payload)
+                case Changed():
+                    self._changed(effect)
+                case Conflict():
+                    self._tell(effect)
+                case Left():
+                    self.left.set()
+                case _:
+                    assert_never(effect)
+        self.alarm.set(self._swim.due())
+
+    def leave(self) -> None:
+        self.handle(Leave())
+
+    def propose(self, addresses: tuple[str, ...]) -> None:
+        """Greet whoever may be there, unless a live member is."""
+        if self._closed:
+            return
+        there = {member.meta.join for member in self._swim.members.values() if member.state in LIVE}
+        if there.isdisjoint(addresses):
+            self._introductions.greet(addresses)
+
+    def revoke(self, node: NodeId) -> None:
+        if self._roster.revoke(node):
+            self._spread.news([node])
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Join addresses that were proposed and did not take us, with the reason."""
+        return dict(self._introductions.failures)
+
+    async def keep_saved(self) -> None:
+        """Put contacts and roster on disk soon after they changed, off this loop; ends by cancellation."""
+        while True:
+            await asyncio.sleep(SAVE_PAUSE)
+            try:
+                await asyncio.to_thread(self._save, self._swim.contacts())
+            except OSError as error:
+                log.warning("contacts and roster cannot be saved", error=str(error))
+
+    def _open(self, context: SyncContext, settings: Settings, opening: contextlib.ExitStack) -> None:
+        keys, cluster = self._identity.keys, self._identity.cluster
+        self._plane = Plane(context, bind=settings.bind, keys=keys, roster=self._roster)
+        opening.callback(self._plane.close)
+        join_bind = shifted(settings.bind, JOIN_OFFSET)
+        self._join = JoinServer(context, bind=join_bind, cluster=cluster, roster=self._roster)
+        opening.callback(self._join.close)
+        self.guarded = (
+            (self._plane.bound_address, keys.pair.public),
+            (self._join.bound_address, cluster.join_server.public),
+        )
+        self.address = advertised(self._plane.bound_address, settings.advertise)
+        self.join_address = advertised(self._join.bound_address, settings.advertise, JOIN_OFFSET)
+
+    def _machine(self, settings: Settings) -> Swim:
+        meta = msgspec.structs.replace(settings.meta, join=self.join_address)
+        keys, boot = self._identity.keys, self._identity.boot
+        self._own = Entry(
+            public_key=keys.pair.public,
+            boot=boot,
+            name=meta.name,
+            gossip=self.address,
+            bulk=settings.bulk,
+            join=self.join_address,
+        )
+        return Swim(
+            me=keys.id,
+            boot=boot,
+            address=self.address,
+            meta=meta,
+            config=settings.config,
+            rng=self._rng,
+            contacts=load_contacts(self._contacts_path),
+        )
+
+    def _tick(self) -> None:
+        self._plane.drain()
+        self.handle(Tick())
+
+    def _late(self, seconds: float) -> None:
+        """What has arrived meanwhile is heard before anything is judged."""
+        self._plane.drain()
+        self.handle(Lagged(seconds))
+
+    def _received(self, sender: NodeId, payload: bytes) -> None:
+        kind, body = payload[:2], payload[2:]
+        if kind == SWIM:
+            self.handle(Received(sender, body))
+        elif kind == ROSTER:
+            self._spread.received(sender, body)
+        else:
+            log.debug("message of an unknown kind", sender=sender, kind=kind.hex())
+
+    def _send(self, to: NodeId, address: str, payload: bytes) -> None:
+        if to not in self._roster.keys:
+            self._spread.ask(to)
+        elif not self._plane.send(to, address, payload):
+            log.debug("not queued", to=to, address=address)
+
+    def _send_roster(self, to: NodeId, payload: bytes) -> None:
+        member, entry = self._swim.members.get(to), self._roster.entry(to)
+        address = member.address if member else entry.gossip if entry else ""
+        if address:
+            self._send(to, address, ROSTER + payload)
+
+    def _live(self) -> list[NodeId]:
+        me = self._identity.keys.id
+        return sorted(id_ for id_, member in self._swim.members.items() if member.state in LIVE and id_ != me)
+
+    def _changed(self, effect: Changed) -> None:
+        self._tell(effect)
+        member, me = effect.member, self._identity.keys.id
+        if member.id == me:
+            return
+        if member.state in (State.DEAD, State.LEFT):
+            self._plane.disconnect(member.id)
+        elif effect.before not in LIVE:
+            self._spread.offer(member.id)
+
+    def _roster_changed(self, ids: frozenset[NodeId]) -> None:
+        """Called on whichever thread changed it."""
+        with contextlib.suppress(RuntimeError):  # this loop has ended
+            self._loop.call_soon_threadsafe(self._forget_revoked, ids)
+
+    def _forget_revoked(self, ids: Iterable[NodeId]) -> None:
+        for node in sorted(ids):
+            entry = self._roster.entry(node)
+            if entry is not None and entry.revoked:
+                self._plane.disconnect(node)
+                self.handle(Forget(node))
+
+    def _learned(self, ids: frozenset[NodeId]) -> None:
+        """Entries came with the news; gossip, which makes members of them, is given a moment to come."""
+        self._loop.call_later(self._probe_interval, self._seek, sorted(ids)[:MAX_SOUGHT])
+
+    def _seek(self, ids: list[NodeId]) -> None:
+        for node in ids:
+            entry = self._roster.entry(node)
+            if node not in self._swim.members and entry is not None and entry.gossip and not entry.revoked:
+                self.handle(Contact(node, entry.gossip))
+
+    def _joined(self, entry: Entry) -> None:
+        """A newcomer said hello here."""
+        log.info("joined", node=entry.id, name=entry.name, address=entry.gossip)
+        self._spread.news([entry.id])
+
+    def _met(self, answer: JoinAnswer) -> None:
+        try:
+            self._roster.join(answer.roster)
+        except BadRoster as error:
+            log.warning("roster rejected", sender=answer.server.id, error=str(error))
+            return
+        self.handle(Contact(answer.server.id, answer.server.gossip))
+
+    def _turned_away(self, node: NodeId) -> None:
+        """A member does not know our key: the news is still under way, or it lost its roster."""
+        entry = self._roster.entry(node)
+        if entry is not None and entry.join:
+            self._introductions.greet((entry.join,))
+
+    def _save(self, contacts: list[tuple[NodeId, str]]) -> None:
+        with self._saving:
+            now_held = msgspec.msgpack.encode(contacts), self._roster.digest()
+            if now_held[0] != self._saved[0]:
+                replace(self._contacts_path, now_held[0])
+            if now_held[1] != self._saved[1]:
+                self._roster.save()
+            self._saved = now_held
+
+
+def load_contacts(path: Path) -> list[tuple[NodeId, str]]:
+    """Whom an earlier life knew; none, with a warning, when the file is damaged: seeds remain."""
+    if not path.exists():
+        return []
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=list[tuple[NodeId, str]])
+    except msgspec.MsgspecError as error:
+        log.warning("contacts are damaged and were ignored", path=str(path), error=str(error))
+        return []

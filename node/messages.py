@@ -1,0 +1,167 @@
+"""What nodes say to each other on the bulk plane.
+
+Each message is a MessagePack array tagged with its name; the sender is known from its key, never from the body.
+"""
+
+from typing import Any
+
+import msgspec
+
+from node.execution.jobs import Job, JobKey, Report
+
+VERSION = 1
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Base of the messages."""
+
+
+class Envelopes(Message, frozen=True, array_like=True):
+    """Author or relay -> replica, at once for new facts, or as a resend. Answer: Stored, once durable there.
+
+    `more`: a resend was cut here by its size; the receiver asks again.
+    """
+
+    items: list[bytes]
+    more: bool = False
+
+
+class Stored(Message, frozen=True, array_like=True):
+    """Replica -> sender: these `(slot, author, seq)` are durable here (or were before)."""
+
+    items: list[tuple[int, str, int]]
+
+
+class Digest(Message, frozen=True, array_like=True):
+    """Anyone -> replica, each second: 16 bytes over all slots that both hold. Answer, if unequal: SlotDigests."""
+
+    root: bytes
+
+
+class SlotDigests(Message, frozen=True, array_like=True):
+    """slot -> 8 bytes, of the slots that the sender holds and the receiver should. Answer: Heads where they differ."""
+
+    slots: dict[int, bytes]
+
+
+class Heads(Message, frozen=True, array_like=True):
+    """slot -> author -> sequence that the sender has. The receiver sends what the sender lacks; when it lacks
+    something itself and `answer`, it says its own Heads. `done`: the answer to a digest found nothing to do."""
+
+    slots: dict[int, dict[str, int]]
+    answer: bool = True
+
+
+class Facts(Message, frozen=True, array_like=True):
+    """Any -> any, at first contact and on change: what this node has, for eligibility and display.
+
+    `roots`: name -> [shared, fingerprint]; `plugins`: kind:name -> version; `load`: as `node.schema.Node.load`.
+    """
+
+    name: str
+    roots: dict[str, tuple[bool, str]]
+    plugins: dict[str, str]
+    secrets: list[str]
+    labels: dict[str, str]
+    http: str
+    version: str
+    paused: bool = False
+    load: dict[str, float] = {}
+    region: str = ""
+    zone: str = ""
+
+
+class Lease(Message, frozen=True, array_like=True):
+    """Steward -> executor: run these. Answer: Reports as they go. A job already running here takes the new token."""
+
+    jobs: list[Job]
+
+
+class Revoke(Message, frozen=True, array_like=True):
+    """Steward -> executor: stop these leases of that token or an older one; `drain`: commit first. Answer: Reports."""
+
+    keys: list[JobKey]
+    token: tuple[int, str, int]
+    drain: bool = True
+
+
+class Reports(Message, frozen=True, array_like=True):
+    """Executor -> steward: what became of jobs. `credit`: (solo jobs, other jobs) it would take now. Answer: Noted
+    for final ones."""
+
+    reports: list[Report]
+    credit: tuple[int, int]
+
+
+class Holding(Message, frozen=True, array_like=True):
+    """Executor -> steward, every two seconds: the jobs of its leases that are still under way here. A lease that the
+    steward gave long ago and that is not among them was lost on the way: it is given again."""
+
+    keys: list[JobKey]
+
+
+class Noted(Message, frozen=True, array_like=True):
+    """Steward -> executor: these final reports are recorded (or are of no interest any more)."""
+
+    keys: list[JobKey]
+
+
+class Handover(Message, frozen=True, array_like=True):
+    """Old steward -> preferred replica that holds everything: claim these slots."""
+
+    slots: list[int]
+
+
+class Call(Message, frozen=True, array_like=True):
+    """Any -> any: carry out a request of the HTTP API here. Answer: Answer."""
+
+    id: int
+    operation: str
+    arguments: dict[str, Any]
+
+
+class Answer(Message, frozen=True, array_like=True):
+    """`ok`: the value; otherwise a problem."""
+
+    id: int
+    ok: bool
+    value: Any = None
+
+
+AnyMessage = (
+    Envelopes
+    | Stored
+    | Digest
+    | SlotDigests
+    | Heads
+    | Facts
+    | Lease
+    | Revoke
+    | Reports
+    | Holding
+    | Noted
+    | Handover
+    | Call
+    | Answer
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(AnyMessage)
+
+
+class BadMessage(ValueError):
+    """Bytes that are not a message of this version."""
+
+
+def encode(message: Message) -> bytes:
+    return bytes((VERSION,)) + _encoder.encode(message)
+
+
+def decode(data: bytes) -> Any:
+    """Raises BadMessage."""
+    if not data or data[0] != VERSION:
+        raise BadMessage(f"message version {data[:1].hex() or 'missing'}; this node speaks {VERSION}")
+    try:
+        return _decoder.decode(memoryview(data)[1:])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadMessage(str(error)) from None

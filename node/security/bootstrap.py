@@ -1,0 +1,103 @@
+"""What a node does at its start: found a mesh, join one, go on in one, or refuse; decided from what it was
+given.
+
+    data directory has a key   go on; `--join` and `--key-file` must then name the same mesh
+    --join TOKEN               keep the key of the token, try the token's addresses
+    --key-file FILE            keep that key
+    --init                     make a cluster key, a mesh of one
+    none of these              look for a mesh by mDNS; found: refuse and say how to join; none: as --init
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from node.discovery.mdns import Found, find
+from node.security.keys import (
+    ClusterKey,
+    load_cluster_key,
+    new_cluster_key,
+    read_cluster_key,
+    store_cluster_key,
+)
+from node.security.token import parse_token
+
+SEARCH = 3.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the user said. `seeds` counts as "there is a mesh": without a key it is refused."""
+
+    join: str | None = None
+    key_file: Path | None = None
+    seeds: tuple[str, ...] = ()
+    mdns: bool = True
+    init: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The key is in the data directory. `founded`: a new mesh; `addresses`: join sockets to try first."""
+
+    cluster: ClusterKey = field(repr=False)
+    founded: bool = False
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Nothing was changed; `message` says what to do. The caller prints it and exits 2."""
+
+    message: str
+
+
+Finder = Callable[[float], Awaitable[list[Found]]]
+
+
+async def decide(data_dir: Path, given: Given, finder: Finder = find) -> Start | Refuse:
+    """Raises BadKey, BadToken for what cannot be read."""
+    held = load_cluster_key(data_dir)
+    token = parse_token(given.join) if given.join else None
+    named = token.cluster if token else read_cluster_key(given.key_file) if given.key_file else None
+    if held and named and held != named:
+        return Refuse(_elsewhere(data_dir, held, named))
+    cluster = held or named
+    if cluster is None:
+        return await _without_key(data_dir, given, finder)
+    if held is None:
+        store_cluster_key(data_dir, cluster)
+    return Start(cluster, addresses=token.addresses if token else ())
+
+
+async def _without_key(data_dir: Path, given: Given, finder: Finder) -> Start | Refuse:
+    if given.seeds:
+        return Refuse(f"--seed {given.seeds[0]} names a mesh, but this node has no key to it. {REMEDY}")
+    if given.mdns and not given.init:
+        found = await finder(SEARCH)
+        if found:
+            return Refuse(_found(found))
+    cluster = new_cluster_key()
+    store_cluster_key(data_dir, cluster)
+    return Start(cluster, founded=True)
+
+
+REMEDY = (
+    "Start it with `--join TOKEN` (each member prints its token at its start), or with `--key-file FILE`, "
+    "a copy of cluster.key from a member's data directory."
+)
+
+
+def _found(found: list[Found]) -> str:
+    where = ", ".join(sorted({f"{each.join} (mesh {each.mesh})" for each in found})[:5])
+    return (
+        f"there is a mesh on this network: {where}. No second one was started. {REMEDY} "
+        "To start a separate mesh all the same, use --init."
+    )
+
+
+def _elsewhere(data_dir: Path, held: ClusterKey, named: ClusterKey) -> str:
+    return (
+        f"{data_dir} belongs to mesh {held.mesh_id}, the key given is of mesh {named.mesh_id}. "
+        "Use another --data-dir, or start without --join and --key-file to go on in the first."
+    )

@@ -1,0 +1,6 @@
+"""Between the HTTP API and the core: who serves a request, and how effects become acts.
+
+`driver` carries out the core's effects (log, bulk plane, runner) and hands events in; `calls` is request and answer
+between nodes; `local` answers for the slots that this node holds; `service` finds who can answer and asks there; `hub`
+keeps the event stream. All of it runs on the node's event loop.
+"""

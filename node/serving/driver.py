@@ -1,0 +1,281 @@
+"""Carries out the core's effects on the real log, plane and runner, and hands what happens back in.
+
+Events are gathered within one turn of the loop; their effects leave together, so that a thousand reports cost one log
+write and one message a peer.
+"""
+
+import asyncio
+import time
+from array import array
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from structlog import get_logger
+
+from gossip.identity import NodeId
+from node import messages
+from node.core import Core
+from node.effects import Append, Effect, Notice, Resend, Run, Send, Settled, Stop
+from node.execution.jobs import Job, JobKey, Report
+from node.messages import BadMessage, Message
+from node.transport.base import TooLarge
+from state.envelope import BadEnvelope
+from state.storage.log import Damaged, Location, Log
+from state.storage.writer import LogWriter
+
+log = get_logger(__name__)
+
+TICK = 0.05
+"""Seconds between two ticks of the core; shorter costs an idle node, longer delays time-outs and retries."""
+RESEND_BYTES = 4 << 20
+RESEND_MESSAGE = 1 << 20
+
+
+def boottime() -> float:
+    """The clock of all durations: it goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Driver:
+    """`send(to, payload)`: queue bytes for a node; False when that was not possible."""
+
+    def __init__(
+        self, core: Core, *, send: Callable[[NodeId, bytes], bool], on_notice: Callable[[Notice], None]
+    ) -> None:
+        self.core = core
+        self._send = send
+        self._on_notice = on_notice
+        self._log: Log
+        self._writer: LogWriter
+        self._run_jobs: Callable[[list[Job]], None]
+        self._stop_job: Callable[[JobKey, bool], None]
+        self._calls: Callable[[NodeId, Any], None]
+        self._index: dict[tuple[int, str], array[int]] = {}
+        self._waiters: dict[int, asyncio.Future[int]] = {}
+        self._reports: list[Report] = []
+        self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.lag = 0.0
+        self.on_stall: Callable[[OSError | None], None] = lambda _: None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.dropped = 0
+
+    # ---- life
+
+    def open_log(self, folder: Path, *, salvage: bool) -> Log:
+        """Read the log into the core. Raises Damaged, Unreadable, OSError."""
+        self._log = Log.open(folder, self._load, salvage=salvage)
+        self._writer = LogWriter(self._log, lambda error: self._post(self._stalled, error))
+        return self._log
+
+    def _load(self, data: bytes, location: Location) -> None:
+        try:
+            name = self.core.load(data)
+        except BadEnvelope as error:
+            log.warning("an envelope in the log cannot be read", error=str(error), file=location.file)
+            return
+        if name is not None:
+            slot, author, seq = name
+            if len(self._places(slot, author)) < seq:
+                self._places(slot, author).append(_packed(location))
+
+    def start(
+        self,
+        *,
+        run: Callable[[list[Job]], None],
+        stop: Callable[[JobKey, bool], None],
+        calls: Callable[[NodeId, Any], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._run_jobs, self._stop_job, self._calls = run, stop, calls
+        self._writer.start()
+        self.core.start(boottime(), wall_ms())
+        self._tick()
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._writer.close)
+        for future in self._waiters.values():
+            if not future.done():
+                future.set_result(0)
+
+    @property
+    def stalled(self) -> OSError | None:
+        """Why the log cannot be written now."""
+        return self._writer.stalled
+
+    def _stalled(self, error: OSError | None) -> None:
+        if error is None:
+            log.info("the log can be written again")
+        else:
+            log.error("the log cannot be written; intake is stopped", error=str(error))
+        self.on_stall(error)
+
+    def _post(self, call: Callable[..., None], *arguments: Any) -> None:
+        """From another thread; dropped once the loop is closed."""
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            if not self._closed:
+                raise
+
+    # ---- events
+
+    def _tick(self) -> None:
+        started = boottime()
+        self.core.tick(started, wall_ms())
+        self.flush()
+        now = boottime()
+        due = max(now, started + TICK)
+        self._timer = self._loop.call_later(due - now, self._late_tick, due)
+
+    def _late_tick(self, due: float) -> None:
+        self.lag = max(0.0, boottime() - due)
+        self._tick()
+
+    def kick(self) -> None:
+        """Effects are carried out at the end of this turn of the loop."""
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._reports:
+            reports, self._reports = self._reports, []
+            self.core.reported(reports, boottime(), wall_ms())
+        self.flush()
+
+    def members(self, members: Any) -> None:
+        self.core.members(members, boottime(), wall_ms())
+        self.kick()
+
+    def reported(self, report: Report) -> None:
+        self._reports.append(report)
+        self.kick()
+
+    def received(self, sender: NodeId, payload: bytes) -> None:
+        try:
+            message = messages.decode(payload)
+        except BadMessage as error:
+            self.dropped += 1
+            log.warning("a message was dropped", sender=sender, error=str(error))
+            return
+        if isinstance(message, messages.Call | messages.Answer):
+            self._calls(sender, message)
+            return
+        self.core.receive(sender, message, boottime(), wall_ms())
+        self.kick()
+
+    def write(self, slot: int, facts: Iterable[Any]) -> "asyncio.Future[int]":
+        """Write a user's facts; the future's result is the number of disks they are on (0: none in time)."""
+        ticket = self.core.write(slot, list(facts), boottime(), wall_ms())
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._waiters[ticket] = future
+        self.kick()
+        return future
+
+    # ---- effects
+
+    def flush(self) -> None:
+        for effect in self.core.flush():
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send(to, message):
+                self.send(to, message)
+            case Append(batch, items):
+                self._append(batch, items)
+            case Run(jobs):
+                self._run_jobs(jobs)
+            case Stop(key, drain):
+                self._stop_job(key, drain)
+            case Settled(ticket, level):
+                future = self._waiters.pop(ticket, None)
+                if future is not None and not future.done():
+                    future.set_result(level)
+            case Resend(to, ranges):
+                task = self._loop.create_task(self._resend(to, ranges))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case Notice():
+                self._on_notice(effect)
+
+    def send(self, to: NodeId, message: Message) -> bool:
+        try:
+            return self._send(to, messages.encode(message))
+        except TooLarge as error:
+            log.error("a message is too large to send", to=to, kind=type(message).__name__, error=str(error))
+            return False
+
+    def _append(self, batch: int, items: list[tuple[int, str, int, bytes]]) -> None:
+        names = [item[:3] for item in items]
+
+        def done(locations: list[Location]) -> None:
+            self._post(self._appended, batch, names, locations)
+
+        self._writer.submit([item[3] for item in items], done)
+
+    def _appended(self, batch: int, names: list[tuple[int, str, int]], locations: list[Location]) -> None:
+        for (slot, author, seq), location in zip(names, locations, strict=True):
+            places = self._places(slot, author)
+            if len(places) == seq - 1:
+                places.append(_packed(location))
+        self.core.appended(batch, boottime(), wall_ms())
+        self.kick()
+
+    def _places(self, slot: int, author: str) -> "array[int]":
+        """Where the author's envelopes of the slot lie in the log, by sequence from 1."""
+        found = self._index.get((slot, author))
+        if found is None:
+            found = self._index[slot, author] = array("Q")
+        return found
+
+    async def _resend(self, to: NodeId, ranges: list[tuple[int, str, int, int]]) -> None:
+        """Send what the other lacks, from the log, up to a bound; `more` makes it ask again."""
+        places: list[int] = []
+        for slot, author, first, last in ranges:
+            known = self._places(slot, author)
+            places.extend(known[first - 1 : last])
+        size = 0
+        chunk: list[bytes] = []
+        for number, place in enumerate(places):
+            try:
+                data = (
+                    await asyncio.to_thread(self._log.read, _unpacked(place))
+                    if number % 64 == 0
+                    else self._log.read(_unpacked(place))
+                )
+            except (Damaged, OSError) as error:
+                log.error("an envelope cannot be read from the log", error=str(error))
+                break
+            chunk.append(data)
+            size += len(data)
+            if sum(map(len, chunk)) >= RESEND_MESSAGE:
+                self.send(to, messages.Envelopes(chunk, more=size >= RESEND_BYTES))
+                chunk = []
+            if size >= RESEND_BYTES:
+                return
+        if chunk:
+            self.send(to, messages.Envelopes(chunk))
+
+
+def _packed(location: Location) -> int:
+    return location.file << 40 | location.offset
+
+
+def _unpacked(place: int) -> Location:
+    return Location(place >> 40, place & ((1 << 40) - 1))

@@ -1,0 +1,63 @@
+"""The published rows of a task as one stream of bytes, read where the sink's folder is, in pieces."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from node.api.problems import refuse
+from node.execution.roots import FolderRoots
+
+PIECE = 1 << 20
+FORMATS = frozenset({"jsonl", "csv"})
+
+
+class Exporter:
+    """Serves pieces of what is published below this node's roots."""
+
+    def __init__(self, roots: FolderRoots) -> None:
+        self._roots = roots
+
+    async def piece(self, arguments: dict[str, Any]) -> Any:
+        """`{data, next}`: bytes from `[part, offset]` of the folder's manifest on; `next` null at the end."""
+        folder = self._roots.resolve(arguments["path"])
+        parts = _parts(folder)
+        number, offset = arguments["at"]
+        if number >= len(parts):
+            return {"data": b"", "next": None}
+        with (folder / parts[number]["file"]).open("rb") as file:
+            if arguments["plugin"] == "csv" and number and not offset:
+                file.readline()  # one header for the whole file
+                offset = file.tell()
+            file.seek(offset)
+            data = file.read(PIECE)
+        following = [number, offset + len(data)] if len(data) == PIECE else [number + 1, 0]
+        return {"data": data, "next": following if following[0] < len(parts) else None}
+
+
+def _parts(folder: Path) -> list[dict[str, Any]]:
+    try:
+        manifest = json.loads((folder / "_manifest.json").read_bytes())
+    except FileNotFoundError:
+        raise refuse(409, "not-published", "nothing is published yet; wait for the run to succeed") from None
+    return [part for part in manifest["parts"] if part["file"]]
+
+
+async def exported(
+    needs: dict[str, Any], ask: Callable[[str, dict[str, Any]], Awaitable[Any]]
+) -> AsyncIterator[bytes]:
+    """`ask(node, arguments)` gets a piece from a node that can reach the folder."""
+    sink = next((s for s in needs["task"]["spec"]["sink"] if s["plugin"] in FORMATS), None)
+    if sink is None:
+        raise refuse(
+            409, "not-a-file", "no sink of this task writes files; read its result where the sink put it"
+        )
+    node = next((node["id"] for node in needs["nodes"] if node["eligible"]), None)
+    if node is None:
+        raise refuse(503, "no-node", "no live node can reach the folder of this task")
+    at: list[int] | None = [0, 0]
+    while at is not None:
+        answer = await ask(node, {"path": sink["path"], "plugin": sink["plugin"], "at": at})
+        if answer["data"]:
+            yield bytes(answer["data"])
+        at = answer["next"]

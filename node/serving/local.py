@@ -1,0 +1,358 @@
+"""What this node answers itself, for the slots that it holds. Arguments and answers are plain data: they cross the mesh."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from node import operations
+from node.api.problems import refuse
+from node.core import Core
+from node.operations import Origin, Submission
+from node.schema import DeadLetterItem, Task, TaskSpec
+from node.serving.driver import Driver, wall_ms
+from node.stewardship.specs import decode_spec
+from node.views import TaskReader
+from sharding.key import TaskId, parse
+from state.entries import Batch
+from state.ledger import Ledger
+
+WISHES = frozenset({"pause", "resume", "cancel", "delete"})
+
+
+class Local:
+    """`ready()`: raises Refused while this node cannot take writes."""
+
+    def __init__(self, core: Core, driver: Driver, check_intake: Any) -> None:
+        self.core = core
+        self.driver = driver
+        self._check_intake = check_intake
+
+    # ---- reading
+
+    def reader(self, id_text: str) -> TaskReader:
+        """Raises Refused 404 when the task is not here, or was deleted."""
+        task = parse(id_text)
+        if task is None:
+            raise refuse(404, "not-found", f"{id_text!r} is no task id")
+        try:
+            reader = TaskReader(self.core, task, wall_ms())
+        except KeyError:
+            raise refuse(404, "not-found", f"there is no task {id_text}") from None
+        if reader.desired.deleted:
+            raise refuse(404, "not-found", f"task {id_text} was deleted")
+        return reader
+
+    async def task(self, arguments: dict[str, Any]) -> Any:
+        return _plain(self.reader(arguments["id"]).task())
+
+    async def runs(self, arguments: dict[str, Any]) -> Any:
+        return _plain(self.reader(arguments["id"]).runs())
+
+    async def shards(self, arguments: dict[str, Any]) -> Any:
+        return _plain(self.reader(arguments["id"]).shards(arguments.get("run")))
+
+    async def coverage(self, arguments: dict[str, Any]) -> Any:
+        return _plain(self.reader(arguments["id"]).coverage())
+
+    async def errors(self, arguments: dict[str, Any]) -> Any:
+        return _plain(self.reader(arguments["id"]).errors())
+
+    async def letters(self, arguments: dict[str, Any]) -> Any:
+        letters = self.reader(arguments["id"]).dead_letters()
+        after, limit = arguments.get("after") or "", int(arguments["limit"])
+        rest = [letter for letter in letters if f"{letter.run}|{letter.id}" > after]
+        page = rest[:limit]
+        following = f"{page[-1].run}|{page[-1].id}" if len(rest) > limit else None
+        return {"items": _plain(page), "next": following}
+
+    async def needs(self, arguments: dict[str, Any]) -> Any:
+        """For `why`: the task, and for each node the reasons why it cannot run it."""
+        reader = self.reader(arguments["id"])
+        refusals = self.core.steward.leasing.refusals(reader.work.needs)
+        facts = self.core.steward.leasing.facts
+        nodes = [
+            {"id": node, "name": facts[node].name, "eligible": not reasons, "reasons": reasons}
+            for node, reasons in refusals.items()
+        ]
+        return {"task": _plain(reader.task()), "nodes": nodes, "errors": _plain(reader.errors()), "running": [
+            {"shard": s.id, "node": s.node, "state": s.state} for s in reader.shards(None) if s.state in ("leased", "running")
+        ]}  # fmt: skip
+
+    async def query(self, arguments: dict[str, Any]) -> Any:
+        """Tasks of the given slots that match, in (slot, batch, index) order, after a place, at most `limit`."""
+        found: list[Any] = []
+        for task in self._matching(arguments):
+            found.append(_plain(task))
+            if len(found) > arguments["limit"]:
+                break
+        return found
+
+    def _matching(self, arguments: dict[str, Any]) -> Iterable[Task]:
+        after = tuple(arguments["after"]) if arguments.get("after") else (-1, "", -1)
+        states = frozenset(arguments.get("state") or ())
+        tenant, name = arguments.get("tenant"), arguments.get("name")
+        for slot in sorted(arguments["slots"]):
+            ledger = self.core.replicator.ledgers.get(slot)
+            if ledger is None or slot < after[0]:
+                continue
+            for batch in sorted(ledger.batches):
+                entry = ledger.batches[batch]
+                if (tenant and entry.tenant != tenant) or (name and entry.name != name):
+                    continue
+                yield from self._in_batch(ledger, batch, entry, states, after)
+
+    def _in_batch(
+        self, ledger: Ledger, batch: str, entry: Batch, states: frozenset[str], after: tuple[Any, ...]
+    ) -> Iterable[Task]:
+        if states and not self._may_match(ledger.slot, batch, entry, states):
+            return
+        for index in entry.present:
+            if (ledger.slot, batch, index) <= after:
+                continue
+            reader = TaskReader(
+                self.core, TaskId(self.core.config.region, ledger.slot, batch, index), wall_ms()
+            )
+            if not reader.desired.deleted and (not states or reader.state()[0] in states):
+                yield reader.task()
+
+    def _may_match(self, slot: int, batch: str, entry: Batch, states: frozenset[str]) -> bool:
+        """False where every task of the batch has ended in a packed outcome of another state."""
+        if entry.tasks or len(entry.done) < len(entry.present):
+            return True
+        return any(outcome.group.state in states for outcome in entry.outcomes)
+
+    async def resolve(self, arguments: dict[str, Any]) -> Any:
+        """Ids that begin with a prefix, in the given slots; at most three."""
+        prefix = arguments["prefix"]
+        found = []
+        for slot in arguments["slots"]:
+            ledger = self.core.replicator.ledgers.get(slot)
+            stem = f"{self.core.config.region}-{slot:03x}-"
+            if ledger is None or not (stem.startswith(prefix) or prefix.startswith(stem)):
+                continue
+            for batch, entry in ledger.batches.items():
+                if (stem + batch).startswith(prefix) or prefix.startswith(stem + batch):
+                    ids = (f"{stem}{batch}{index:03x}" for index in entry.present)
+                    found += [i for i in ids if i.startswith(prefix)][:3]
+        return found[:3]
+
+    # ---- writing
+
+    async def submit(self, arguments: dict[str, Any]) -> Any:
+        """Create a group's tasks here; `{created, level}`. A repeat of the same request changes nothing."""
+        self._check_intake()
+        submission = msgspec.convert(arguments["submission"], Submission)
+        tenant, key = arguments["tenant"], arguments["key"]
+        ledger = self.core.replicator.ledger(submission.slot)
+        entry = ledger.batches.get(submission.batch)
+        if entry is not None and entry.parts:
+            return await self._again(ledger, entry, submission, arguments)
+        origin = Origin(
+            node=arguments["origin"], writer=self.core.writer, region=self.core.config.region,
+            roots=arguments["roots"], slots=self.core.config.slots,
+        )  # fmt: skip
+        facts = operations.submit_facts(submission, origin, tenant=tenant, key=key, now_ms=wall_ms())
+        level = await self.driver.write(submission.slot, facts)
+        return {"created": True, "level": self._enough(level, arguments)}
+
+    async def _again(
+        self, ledger: Ledger, entry: Batch, submission: Submission, arguments: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The batch is here already: the same request again, or a named task submitted anew."""
+        key = arguments["key"]
+        if submission.name is None:
+            if entry.content != submission.content:
+                raise refuse(
+                    409, "key-reused", "this Idempotency-Key was used for another request; use a new key"
+                )
+            return {"created": False, "level": min(2, 1 + len(self.core.replicator.peers(submission.slot)))}
+        reader = TaskReader(
+            self.core, TaskId(self.core.config.region, submission.slot, submission.batch, 0), wall_ms()
+        )
+        spec, submitted = decode_spec(reader.desired.spec or reader.raw), decode_spec(submission.specs[0])
+        again = reader.desired.deleted
+        if not again and _without_range(spec) != _without_range(submitted):
+            raise refuse(409, "other-spec", f"task {submission.name} exists with another spec: {_difference(spec, submitted)}."
+                         " Change it with PUT (If-Match), or delete it first")  # fmt: skip
+        if entry.key == key and not again:
+            return {"created": False, "level": 1}
+        if (
+            not again
+            and spec.mode == "incremental"
+            and reader.state()[0] not in ("cancelled", "failed", "succeeded")
+        ):
+            return {"created": False, "level": 1}
+        facts = []
+        if again:
+            facts.append(self._wish(ledger, submission.batch, 0, "undelete", key, {}))
+            facts.append(
+                self._wish(
+                    ledger,
+                    submission.batch,
+                    0,
+                    "replace",
+                    key,
+                    {"spec": submission.specs[0], "generation": 1},
+                )
+            )
+        elif spec.range != submitted.range:
+            facts.append(
+                self._wish(ledger, submission.batch, 0, "replace", key, {"spec": submission.specs[0]})
+            )
+        run = operations.run_name("submit", arguments["tenant"], key)
+        force = {"force": True} if arguments.get("force") else {}
+        facts.append(self._wish(ledger, submission.batch, 0, "run", key, force, run=run))
+        level = await self.driver.write(submission.slot, facts)
+        return {"created": again, "level": self._enough(level, arguments)}
+
+    def _wish(
+        self,
+        ledger: Ledger,
+        batch: str,
+        index: int,
+        kind: str,
+        key: str,
+        arguments: dict[str, Any],
+        run: str = "",
+    ) -> Any:
+        return operations.wish(
+            ledger,
+            batch,
+            [index],
+            kind,
+            writer=self.core.writer,
+            key=key,
+            now_ms=wall_ms(),
+            arguments=arguments,
+            run=run,
+        )
+
+    def _enough(self, level: int, arguments: dict[str, Any]) -> int:
+        """The durability reached; Refused when it is less than was asked for by name."""
+        if level == 0:
+            refused = refuse(507, "disk", "this node could not write its log; nothing was acknowledged")
+            refused.retry_after = 5.0
+            raise refused
+        wanted = arguments.get("durability")
+        if wanted and level < wanted:
+            refused = refuse(503, "durability", f"only {level} of the {wanted} disks asked for hold the task; the same "
+                             "request with the same Idempotency-Key can be repeated")  # fmt: skip
+            refused.problem.state_changed = True
+            refused.retry_after = 1.0
+            raise refused
+        return level
+
+    async def control(self, arguments: dict[str, Any]) -> Any:
+        """A wish about one task; the task as it is then."""
+        self._check_intake()
+        reader = self.reader(arguments["id"])
+        expected = arguments.get("if_match")
+        if expected is not None and expected != reader.desired.revision:
+            raise refuse(412, "revision", f"the task is at revision {reader.desired.revision}, If-Match names {expected}; "
+                         "read it again and repeat the change")  # fmt: skip
+        action, details = arguments["action"], dict(arguments["arguments"])
+        facts = self._facts_of(reader, action, details, arguments)
+        if facts:
+            before = reader.task()
+            level = await self.driver.write(reader.id.slot, facts)
+            self._enough(level, {})
+            if action == "delete":
+                return _plain(before)
+        return _plain(TaskReader(self.core, reader.id, wall_ms()).task())
+
+    def _facts_of(
+        self, reader: TaskReader, action: str, details: dict[str, Any], arguments: dict[str, Any]
+    ) -> list[Any]:
+        ledger = self.core.replicator.ledger(reader.id.slot)
+
+        def wish(kind: str, values: dict[str, Any], run: str = "") -> Any:
+            return self._wish(ledger, reader.id.batch, reader.id.place, kind, arguments["key"], values, run)
+
+        state = reader.state()[0]
+        if action in WISHES:
+            if action in ("pause", "cancel") and state in ("succeeded", "partial", "failed", "cancelled"):
+                if action == "cancel" and state == "cancelled":
+                    return []
+                raise refuse(409, "over", f"the task is {state}; there is nothing to {action}")
+            return [] if action == "resume" and state != "paused" else [wish(action, {})]
+        if action == "patch":
+            names = {"priority": "priority", "limits": "limits", "retry": "retry-policy"}
+            return [
+                wish(names[field], {field: value})
+                for field, value in sorted(details.items())
+                if field in names
+            ]
+        if action == "replace":
+            spec = decode_spec(details["spec"])
+            if spec.name != reader.entry.name or spec.tenant != reader.entry.tenant:
+                raise refuse(409, "identity", "a task keeps its name and tenant; submit another task instead")
+            fresh = int(_identity(spec) != _identity(reader.effective.spec))
+            return [wish("replace", {"spec": details["spec"], "generation": fresh})]
+        if action == "retry":
+            return self._retry(reader, details, wish, arguments["key"])
+        raise refuse(400, "action", f"unknown action {action!r}")
+
+    def _retry(self, reader: TaskReader, details: dict[str, Any], wish: Any, key: str) -> list[Any]:
+        if any(details.get(name) for name in ("letters", "codes", "ids", "dead_letters")):
+            letters = _chosen(reader.dead_letters(), details)
+            if not letters:
+                raise refuse(409, "no-letters", "no dead letter of this task matches; `errors` lists them")
+            run = operations.run_name("letters", reader.entry.tenant, f"{reader.id}|{key}")
+            return [wish("letters", {"letters": letters}, run)]
+        state = reader.state()[0]
+        policy = {
+            k: details[k]
+            for k in ("strategy", "attempts", "delay", "max_delay")
+            if details.get(k) is not None
+        }
+        facts = [wish("retry-policy", {"retry": policy})] if policy else []
+        runs = [run for run in reader.runs() if run.state in ("failed", "cancelled", "partial")]
+        if state in ("failed", "cancelled", "scheduled", "partial") and (runs or state == "cancelled"):
+            origin = runs[-1].id if runs and runs[-1].state != "partial" else ""
+            run = operations.run_name("retry", reader.entry.tenant, f"{reader.id}|{key}")
+            facts.append(wish("retry", {"origin": origin}, run))
+        elif not policy:
+            raise refuse(409, "not-failed", f"the task is {state}; only failed or cancelled runs are retried")
+        return facts
+
+
+def _chosen(letters: list[DeadLetterItem], details: dict[str, Any]) -> list[dict[str, Any]]:
+    """The letters to replay: those given (edited or not, only ones that are listed), or those that match."""
+    listed = {letter.id: letter for letter in letters}
+    if details.get("letters"):
+        return [
+            {"id": item.get("id", ""), "record": item.get("record")}
+            for item in details["letters"]
+            if item.get("id") in listed
+        ]
+    codes, ids = set(details.get("codes") or ()), set(details.get("ids") or ())
+    return [
+        {"id": letter.id, "record": letter.record}
+        for letter in letters
+        if (not codes or letter.code in codes) and (not ids or letter.id in ids)
+    ]
+
+
+def _identity(spec: TaskSpec) -> Any:
+    """What makes another result of it: a change of these begins a new generation."""
+    return (spec.source, spec.sink, spec.transform, spec.mode, spec.incremental)
+
+
+def _without_range(spec: TaskSpec) -> dict[str, Any]:
+    """A named task submitted again for another part of its range is the same task."""
+    shown: dict[str, Any] = msgspec.to_builtins(spec)
+    if spec.range is not None:
+        shown["range"] = spec.range.field
+    return shown
+
+
+def _difference(first: TaskSpec, second: TaskSpec) -> str:
+    """The fields in which two specs differ."""
+    a, b = msgspec.to_builtins(first), msgspec.to_builtins(second)
+    names = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))
+    return ", ".join(f"{name} is {a.get(name)!r}, submitted {b.get(name)!r}" for name in names)
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)

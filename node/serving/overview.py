@@ -1,0 +1,194 @@
+"""The mesh in numbers and names: this node's status, everybody's together, and what a spec's roots mean for it."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import psutil
+
+from gossip.identity import NodeId
+from gossip.member import State
+from node.api.problems import refuse
+from node.core import Core
+from node.counts import counted
+from node.execution.roots import split
+from node.messages import Facts
+from node.schema import Cluster, Node, Task, TaskSpec
+from node.serving.driver import boottime, wall_ms
+from node.stewardship.eligibility import SHARED
+from node.stewardship.specs import decode_spec
+from node.views import instant
+from plugins.options import decode
+from plugins.registry import Registry
+
+COUNT_EVERY = 0.3
+"""Seconds for which a count of all tasks is good; counting a million bulk tasks takes milliseconds, special ones more."""
+RATE_WINDOW = 5.0
+
+
+class Overview:
+    """`own_facts()`: what this node says of itself."""
+
+    def __init__(self, core: Core, registry: Registry, own_facts: Callable[[], Facts], mesh_id: str) -> None:
+        self.core = core
+        self._registry = registry
+        self._own_facts = own_facts
+        self._mesh_id = mesh_id
+        self._counted: tuple[float, dict[str, int]] = (-1e9, {})
+        self._history: deque[tuple[float, int, int]] = deque()
+        self._process = psutil.Process()
+
+    # ---- status
+
+    async def status(self, _: dict[str, Any]) -> Any:
+        """This node's part of the cluster view."""
+        now = boottime()
+        if now - self._counted[0] > COUNT_EVERY:
+            self._counted = (now, counted(self.core))
+        return {"tasks": self._counted[1], "load": self.load()}
+
+    def load(self) -> dict[str, float]:
+        tasks, records = self._rates()
+        return {
+            "cpu": round(self._process.cpu_percent() / 100, 3),
+            "rss": float(self._process.memory_info().rss),
+            "running": float(self.core.executor.running),
+            "queued": float(sum(len(g.pending) for gs in self.core.table.bulk.values() for g in gs)),
+            "tasks_per_s": tasks,
+            "records_per_s": records,
+        }
+
+    def _rates(self) -> tuple[float, float]:
+        recording = self.core.steward.recording
+        now = time.monotonic()
+        self._history.append((now, recording.finished_tasks, recording.records))
+        while now - self._history[0][0] > RATE_WINDOW and len(self._history) > 2:
+            self._history.popleft()
+        then, tasks, records = self._history[0]
+        seconds = max(now - then, 0.001)
+        if len(self._history) < 2:
+            return 0.0, 0.0
+        return round((recording.finished_tasks - tasks) / seconds, 1), round(
+            (recording.records - records) / seconds, 1
+        )
+
+    # ---- the cluster
+
+    def cluster(self, answers: dict[NodeId, Any]) -> Cluster:
+        tasks: dict[str, int] = {}
+        for answer in answers.values():
+            for state, count in (answer["tasks"] if answer else {}).items():
+                tasks[state] = tasks.get(state, 0) + count
+        nodes = [self.node(node, answers.get(node)) for node in sorted(self.core.ownership.members)]
+        nodes = [node for node in nodes if node.state != State.LEFT]
+        return Cluster(
+            id=self._mesh_id,
+            node=self.core.me,
+            nodes=nodes,
+            slots=self.core.config.slots,
+            tasks=tasks,
+            tasks_per_s=round(sum(node.load.get("tasks_per_s", 0.0) for node in nodes), 1),
+            records_per_s=round(sum(node.load.get("records_per_s", 0.0) for node in nodes), 1),
+            backlog=tasks.get("pending", 0),
+            as_of=instant(wall_ms()),
+            warnings=self.warnings(answers),
+        )
+
+    def warnings(self, answers: dict[NodeId, Any]) -> list[str]:
+        found = []
+        live = self.core.ownership.live()
+        for node in sorted(live):
+            if answers.get(node) is None:
+                found.append(f"node {self._name(node)} is a member but did not answer")
+            elif not self.core.ownership.ready(node):
+                found.append(f"node {self._name(node)} is not ready")
+        for node, member in sorted(self.core.ownership.members.items()):
+            if member.state is State.DEAD:
+                found.append(f"node {member.meta.name} ({node}) is dead")
+        return found
+
+    def node(self, node: NodeId, answer: Any) -> Node:
+        member = self.core.ownership.members[node]
+        facts = self.core.steward.leasing.facts.get(node)
+        owners = self.core.ownership.placement.owners
+        return Node(
+            id=node,
+            name=member.meta.name,
+            state=str(member.state),
+            region=member.meta.region,
+            zone=member.meta.zone,
+            addresses={"http": member.meta.http, "mesh": member.address, "join": member.meta.join},
+            load=answer["load"] if answer else {},
+            slots=sum(1 for slot in range(self.core.config.slots) if owners(slot)[:1] == (node,)),
+            version=member.meta.version,
+            boot=member.boot,
+            plugins=dict(facts.plugins) if facts else {},
+            ready=member.meta.ready,
+            paused=facts.paused if facts else False,
+        )
+
+    def _name(self, node: NodeId) -> str:
+        return self.core.ownership.members[node].meta.name
+
+    def find(self, ref: str) -> NodeId:
+        """The member with this id, unique id prefix or name. Raises Refused 404, 409."""
+        members = self.core.ownership.members
+        exact = [
+            n for n, m in members.items() if ref == n or (ref == m.meta.name and m.state is not State.LEFT)
+        ]
+        found = exact or [node for node in members if node.startswith(ref)]
+        if not found:
+            raise refuse(404, "not-found", f"there is no node {ref!r}")
+        if len(found) > 1:
+            raise refuse(
+                409, "ambiguous", f"more than one node is called {ref!r}: {', '.join(sorted(found))}"
+            )
+        return found[0]
+
+    # ---- roots
+
+    def roots_of(self, specs: Sequence[bytes]) -> dict[str, str]:
+        """root name -> fingerprint on this node, or SHARED, of the roots that the specs use."""
+        names: set[str] = set()
+        for raw in specs:
+            if b'"path"' in raw:
+                names |= self._root_names(decode_spec(raw))
+        own = self._own_facts().roots
+        return {name: SHARED if own[name][0] else own[name][1] for name in sorted(names) if name in own}
+
+    def _root_names(self, spec: TaskSpec) -> set[str]:
+        return {split(path)[0] for path in paths_of(self._registry, spec)}
+
+    def warnings_of(self, task: Task) -> list[str]:
+        """What a user should know of a task at its submit."""
+        spec = msgspec.convert(task.spec, TaskSpec)
+        own = self._own_facts().roots
+        found = []
+        for name in sorted(self._root_names(spec)):
+            if name in own and not own[name][0]:
+                found.append(
+                    f"root {name} is not shared: the task runs only on machines that see the same folder as node "
+                    f"{self._own_facts().name}; declare it shared = true if it is the same everywhere"
+                )
+        for sink in spec.sink:
+            plugin = self._registry.find("sink", str(sink["plugin"]))
+            if plugin is not None and getattr(plugin.effect, "value", "") == "at least once":
+                found.append(
+                    f"sink {sink['plugin']} is at least once: a crash or a cut may repeat records in it"
+                )
+        return found
+
+
+def paths_of(registry: Registry, spec: TaskSpec) -> list[str]:
+    """The root paths that the spec's plugins touch, as the plugins say."""
+    found: list[str] = []
+    for kind, sections in (("collector", [spec.source]), ("sink", spec.sink), ("transform", spec.transform)):
+        for section in sections:
+            plugin = registry.find(kind, str(section["plugin"]))
+            paths = getattr(plugin, "paths", None)
+            if plugin is not None and paths is not None:
+                options = {k: v for k, v in section.items() if k not in ("plugin", "key", "mode")}
+                found.extend(paths(decode(plugin.Options, options)))
+    return found

@@ -1,0 +1,49 @@
+"""Why a task does (not) progress, as sentences; the most decisive reason first."""
+
+from typing import Any
+
+from node.schema import Why
+
+
+def why(needs: dict[str, Any]) -> Why:
+    task, nodes = needs["task"], needs["nodes"]
+    reasons = [*_about_state(task), *_about_nodes(task, nodes), *_about_errors(needs["errors"])]
+    for shard in needs["running"][:10]:
+        names = {node["id"]: node["name"] for node in nodes}
+        reasons.append(
+            f"shard {shard['shard']} is {shard['state']} on {names.get(shard['node'], shard['node'])}"
+        )
+    if not reasons:
+        reasons.append("it waits for a free place on a node")
+    return Why(task=task["id"], state=task["state"], reasons=reasons, nodes=nodes)
+
+
+def _about_state(task: dict[str, Any]) -> list[str]:
+    state, reason = task["state"], task["reason"]
+    if state == "scheduled":
+        return [f"it runs next at {task['next_run_at']}"] + ([reason] if reason else [])
+    if state == "paused":
+        return [f"it is {reason or 'paused'}; `collect resume {task['id']}` goes on"]
+    if state in ("succeeded", "partial", "failed", "cancelled"):
+        return [f"it is over: {state}" + (f" ({reason})" if reason else "")]
+    if task["steward"] is None:
+        return [
+            "its slot has no steward now: its replicas are gone or not ready; it goes on when one is back"
+        ]
+    return [reason] if reason else []
+
+
+def _about_nodes(task: dict[str, Any], nodes: list[dict[str, Any]]) -> list[str]:
+    if task["state"] not in ("pending", "running") or any(node["eligible"] for node in nodes):
+        return []
+    return ["no node can run it"] + [f"node {node['name']} {', '.join(node['reasons'])}" for node in nodes]
+
+
+def _about_errors(errors: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for error in errors[:3]:
+        retry = f"; it is tried again at {error['retry_at']}" if error.get("retry_at") else ""
+        lines.append(
+            f"{error['step']} {error['shard']}: {error['reason']} (attempt {error['attempt']}){retry}"
+        )
+    return lines

@@ -1,0 +1,296 @@
+"""Who gets the next unit: from the backlog to leases, by eligibility, credit and bounded loads."""
+
+from collections.abc import Callable
+
+from gossip.identity import NodeId
+from node import messages
+from node.effects import Send
+from node.execution.executor import Credit
+from node.execution.jobs import Job, JobKey
+from node.messages import Facts
+from node.schema import RangeSpec
+from node.stewardship import specs
+from node.stewardship.backlog import Item
+from node.stewardship.bulk import BulkGroup
+from node.stewardship.eligibility import Needs, refusals
+from node.stewardship.run import RunWork, ShardWork
+from node.stewardship.table import Table
+from node.stewardship.work import TaskWork, needs_of
+from plugins.api import Range, ShardPlan, Since
+from sharding.balance import choose
+from sharding.key import TaskId, parse
+from state.model import FIRST_RUN, PlannedShard
+
+BULK_AT_ONCE = 500
+MAX_TURNS = 400
+"""Items served in one pump, so that one call stays short; the next event goes on."""
+LOST_AFTER = 5.0
+"""Seconds after which a lease that its executor does not hold is given again."""
+
+
+class Leasing:
+    """`lease_here(jobs)`: hand jobs to this node's own executor; `own_credit()`: what it would take."""
+
+    def __init__(
+        self, table: Table, lease_here: Callable[[list[Job]], None], own_credit: Callable[[], Credit]
+    ) -> None:
+        self.table = table
+        self.facts: dict[NodeId, Facts] = {}
+        self.credit: dict[NodeId, Credit] = {}
+        self._lease_here = lease_here
+        self._own_credit = own_credit
+        self._loads: dict[NodeId, float] | None = None
+
+    # ---- choosing
+
+    def eligible(self, needs: Needs) -> list[NodeId]:
+        live = self.table.ownership.live()
+        return [
+            node
+            for node in sorted(self.facts)
+            if node in live and not refusals(node, self.facts[node], needs)
+        ]
+
+    def refusals(self, needs: Needs) -> dict[NodeId, list[str]]:
+        """Every node that is known, with the reasons why it cannot (empty: it can)."""
+        live = self.table.ownership.live()
+        return {
+            node: ([] if node in live else ["is not alive"]) + refusals(node, facts, needs)
+            for node, facts in sorted(self.facts.items())
+        }
+
+    def _credit_of(self, node: NodeId) -> Credit:
+        return self._own_credit() if node == self.table.me else self.credit.get(node, Credit(0, 0))
+
+    def _spend(self, node: NodeId, *, solo: int = 0, other: int = 0) -> None:
+        if node != self.table.me:
+            left = self.credit.get(node, Credit(0, 0))
+            self.credit[node] = Credit(max(0, left.solo - solo), max(0, left.other - other))
+
+    def _node_for_solo(self, needs: Needs) -> NodeId | None:
+        """This node if it can: slots are spread evenly already. Else whoever has most room."""
+        nodes = self.eligible(needs)
+        if self.table.me in nodes and self._credit_of(self.table.me).solo > 0:
+            return self.table.me
+        return max(
+            (n for n in nodes if self._credit_of(n).solo > 0),
+            key=lambda n: self._credit_of(n).solo,
+            default=None,
+        )
+
+    def _node_for(self, work: TaskWork, shard: ShardWork) -> NodeId | None:
+        nodes = [node for node in self.eligible(work.needs) if self._credit_of(node).other > 0]
+        if not nodes:
+            return None
+        if work.run is not None and shard is work.run.step:
+            return self.table.me if self.table.me in nodes else nodes[0]
+        if shard.node in nodes:
+            return shard.node
+        counted = self._shard_loads()
+        loads = {node: counted.get(node, 0.0) for node in nodes}
+        return choose(shard.plan.affinity or f"{work.id}:{shard.key}", loads)
+
+    # ---- the pump
+
+    def pump(self) -> None:
+        """Lease what can be leased now."""
+        self._loads = None
+        for _ in range(MAX_TURNS):
+            item = self.table.backlog.next()
+            if item is None:
+                return
+            if not any(max(self._credit_of(node)) > 0 for node in self._everyone()):
+                return
+            self._serve(item)
+
+    def _everyone(self) -> list[NodeId]:
+        return [self.table.me, *self.credit]
+
+    def _shard_loads(self) -> dict[NodeId, float]:
+        """Shards that each node has of us; counted once a pump, when first needed."""
+        if self._loads is None:
+            self._loads = {}
+            for work in self.table.works.values():
+                if work.run is not None and not work.run.solo:
+                    for shard in work.run.leased():
+                        if shard.node is not None:
+                            self._loads[shard.node] = self._loads.get(shard.node, 0.0) + 1
+        return self._loads
+
+    def _serve(self, item: Item) -> None:
+        if isinstance(item, BulkGroup):
+            given = self._serve_bulk(item)
+            empty = not item.pending
+        else:
+            assert isinstance(item, TaskWork)
+            given = self._serve_work(item)
+            empty = item.leasable(self.table.now) is None
+        if given:
+            self.table.backlog.charge(item, given)
+        if empty:
+            self.table.backlog.done(item)
+            if isinstance(item, TaskWork) and (at := item.retry_due(self.table.now)) is not None:
+                self.table.wake(item, at)
+        elif not given:
+            self.table.backlog.park(item)
+
+    def _serve_bulk(self, group: BulkGroup) -> int:
+        if not group.pending:
+            return 0
+        ledger = self.table.replicator.ledger(group.slot)
+        entry = ledger.batches[group.batch]
+        first = ledger.spec(group.batch, group.pending[0])
+        needs = needs_of(specs.decode_spec(first), entry)
+        node = self._node_for_solo(needs)
+        if node is None:
+            return 0
+        count = min(self._credit_of(node).solo, BULK_AT_ONCE)
+        token = self.table.token(group.slot)
+        now = self.table.now
+        jobs = []
+        for index in group.take(count, node, now):
+            raw = ledger.spec(group.batch, index)
+            brief = specs.decode_brief(raw)
+            task = str(TaskId(self.table.region, group.slot, group.batch, index))
+            jobs.append(
+                Job(
+                    key=JobKey(task, FIRST_RUN, "solo", "0"),
+                    tenant=group.tenant,
+                    spec=raw,
+                    token=token,
+                    rate=brief.limits.rate if brief.limits is not None else None,
+                    shards=("0",),
+                    replaces=brief.mode == "full",
+                )
+            )
+        self._lease(node, jobs)
+        self._spend(node, solo=len(jobs))
+        return len(jobs)
+
+    def _serve_work(self, work: TaskWork) -> int:
+        run, shard = work.run, work.leasable(self.table.now)
+        if run is None or shard is None:
+            return 0
+        node = self._node_for_solo(work.needs) if run.solo else self._node_for(work, shard)
+        if node is None:
+            return 0
+        run.token = self.table.token(work.id.slot)
+        shard.state, shard.node, shard.since = "leased", node, self.table.now
+        self.table.unsaid[work.key] = work
+        if self._loads is not None:
+            self._loads[node] = self._loads.get(node, 0.0) + 1
+        self._lease(node, [self._job(work, run, shard)])
+        self._spend(node, solo=int(run.solo), other=int(not run.solo))
+        return 1
+
+    def _lease(self, node: NodeId, jobs: list[Job]) -> None:
+        if node == self.table.me:
+            self._lease_here(jobs)
+        else:
+            self.table.effects.append(Send(node, messages.Lease(jobs)))
+
+    def _job(self, work: TaskWork, run: RunWork, shard: ShardWork) -> Job:
+        spec = run.effective.spec
+        limits = work.effective.limits
+        settled = shard is run.step
+        return Job(
+            key=run.job_key(str(work.id), shard),
+            tenant=work.tenant,
+            spec=run.effective.raw,
+            token=run.token,
+            attempt=shard.attempt,
+            generation=run.generation,
+            mode=spec.mode,
+            range=_range(spec.range) if spec.range is not None else None,
+            ranges=tuple((a, b) for a, b in run.ranges),
+            since=Since(spec.incremental.field, *run.since)
+            if spec.incremental is not None and run.since
+            else None,
+            hints={"shards": limits.shards or 4 * max(1, len(self.table.ownership.live()))},
+            plan=None if settled or run.solo else _shard_plan(shard.plan),
+            resume=shard.position,
+            rate=None if settled else specs.rate_share(limits, len(run.shards)),
+            dead_budget=max(0, spec.errors.max - run.with_letters) if spec.errors.dead_letters else 0,
+            letters=tuple(run.request.arguments.get("letters", ())) if run.request.kind == "letters" else (),
+            shards=tuple(sorted(run.shards)),
+            records=run.totals().written,
+            replaces=spec.mode == "full" and run.request.kind != "letters",
+            origin=run.origin,
+        )
+
+    # ---- taking back
+
+    def revoke(self, work: TaskWork, *, drain: bool) -> None:
+        """Ask for every lease of the run back; the executors' last reports say where the sinks are."""
+        run = work.run
+        if run is None:
+            return
+        by_node: dict[NodeId, list[JobKey]] = {}
+        for shard in run.leased():
+            if shard.node is not None:
+                by_node.setdefault(shard.node, []).append(run.job_key(str(work.id), shard))
+        for node, keys in by_node.items():
+            self.table.effects.append(Send(node, messages.Revoke(keys, run.token, drain)))
+
+    def node_lost(self, node: NodeId) -> None:
+        """The node died, left, or came back as another life: what it had leased is to be leased again."""
+        self.credit.pop(node, None)
+        for groups in self.table.bulk.values():
+            for group in groups:
+                if group.give_up(node):
+                    self.table.backlog.push(group)
+        for work in self.table.works.values():
+            if work.run is not None:
+                self._release(work, {shard.key for shard in work.run.leased() if shard.node == node})
+
+    def _release(self, work: TaskWork, lost: set[str]) -> None:
+        if work.run is None or not lost:
+            return
+        for shard in work.run.leased():
+            if shard.key in lost:
+                shard.release()
+                self.table.unsaid[work.key] = work
+        if work.leasable(self.table.now) is not None:
+            self.table.backlog.push(work)
+
+    def holding(self, node: NodeId, keys: list[JobKey]) -> None:
+        """What the node still has of our leases; older ones that are not among them were lost."""
+        before = self.table.now - LOST_AFTER
+        held = set(keys)
+        by_batch: dict[tuple[int, str], set[int]] = {}
+        for key in keys:
+            task = parse(key.task)
+            if task is not None:
+                by_batch.setdefault((task.slot, task.batch), set()).add(task.place)
+        for where, groups in self.table.bulk.items():
+            for group in groups:
+                overdue = group.overdue(node, before, by_batch.get(where, set()))
+                if overdue:
+                    group.give_back(overdue)
+                    self.table.backlog.push(group)
+        for work in self.table.works.values():
+            run = work.run
+            if run is not None:
+                lost = {
+                    shard.key
+                    for shard in run.leased()
+                    if shard.node == node
+                    and shard.since < before
+                    and run.job_key(str(work.id), shard) not in held
+                }
+                self._release(work, lost)
+
+
+def _range(section: RangeSpec) -> Range:
+    return Range(field=section.field, from_=section.from_, to=section.to, step=section.step)
+
+
+def _shard_plan(plan: PlannedShard) -> ShardPlan:
+    return ShardPlan(
+        key=plan.key,
+        start=plan.start,
+        end=plan.end,
+        affinity=plan.affinity,
+        weight=plan.weight,
+        covers=plan.covers,
+    )

@@ -1,0 +1,269 @@
+"""What executors report becomes facts: progress, ends, retries, the end of a run and its cursor."""
+
+from gossip.identity import NodeId
+from node import messages
+from node.effects import Send
+from node.execution.executor import FINAL
+from node.execution.jobs import Report
+from node.stewardship.bulk import BulkGroup
+from node.stewardship.letters import letters_from, replayed
+from node.stewardship.run import OPEN, RunWork, ShardWork
+from node.stewardship.specs import retry_delay
+from node.stewardship.table import Table
+from node.stewardship.work import TaskWork
+from plugins import ordering
+from sharding.key import parse
+from state import model
+from state.model import Cleared, Finished, Letters, Plan, PlannedShard, Progress, Totals
+
+PROGRESS_INTERVAL = 1.0
+"""Seconds between progress facts of a run; shorter makes ledgers grow, the sink's position is the truth anyway."""
+
+
+class Recording:
+    """`ended`: works whose run is over, `singled`: bulk reports out of the ordinary; the steward empties both."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.finished_tasks = 0
+        self.records = 0
+        self.ended: list[TaskWork] = []
+        self.singled: list[tuple[int, str, int, Report, NodeId]] = []
+        self.waiting: dict[int, list[TaskWork]] = {}
+        self._planned: list[TaskWork] = []
+        self._bulk_dirty: dict[tuple[int, str], float] = {}
+        self._next_progress = 0.0
+
+    # ---- reports
+
+    def report(self, sender: NodeId, report: Report) -> None:
+        """Record one report. A final one is noted to its sender whatever becomes of it."""
+        task = parse(report.key.task)
+        if task is None or task.slot not in self.table.mine:
+            return
+        work = self.table.works.get((task.slot, task.batch, task.place))
+        if work is None:
+            group = self.table.group_of(task.slot, task.batch, task.place)
+            if group is not None:
+                self._bulk_report(group, task.place, report, sender)
+            return
+        run = work.run
+        if run is None or run.name != report.key.run:
+            return
+        shard = run.shard_of(report.key)
+        if shard is None or shard.state not in ("pending", "leased", "running"):
+            return
+        if shard.node != sender and report.state not in ("done", "planned"):
+            return
+        self._apply(work, run, shard, report)
+
+    def _bulk_report(self, group: BulkGroup, index: int, report: Report, sender: NodeId) -> None:
+        """A bulk task's job ended well: a bit. Anything else: the task gets a TaskWork, and the report again."""
+        if report.state == "progress" and not report.letters:
+            return
+        if report.state == "done" and not report.letters and not report.counts.dead:
+            group.settle(index, report.counts)
+            self.finished_tasks += 1
+            self.records += report.counts.written
+            self._bulk_dirty.setdefault((group.slot, group.batch), self.table.now)
+        else:
+            self.singled.append((group.slot, group.batch, index, report, sender))
+
+    def _apply(self, work: TaskWork, run: RunWork, shard: ShardWork, report: Report) -> None:
+        self.table.unsaid[work.key] = work
+        self._take_letters(work, run, shard, report)
+        match report.state:
+            case "progress":
+                shard.state = "running"
+                self._take_position(shard, report)
+            case "planned":
+                self._planned_run(work, run, report)
+            case "done":
+                self._take_position(shard, report)
+                self._done(work, run, shard)
+            case "failed":
+                self._take_position(shard, report)
+                self._failed(work, run, shard, report)
+            case "stopped":
+                self._take_position(shard, report)
+                shard.release()
+                self.table.wake(work, self.table.now)
+            case _:
+                pass
+
+    def _take_position(self, shard: ShardWork, report: Report) -> None:
+        counts, base = report.counts, shard.base
+        before = shard.totals.written
+        if report.position is not None:
+            shard.position = report.position
+        written = base.written + counts.written if report.held is None else report.held + counts.written
+        skipped, dead = base.skipped + counts.skipped, base.dead + counts.dead
+        read = max(base.read + counts.read, written + skipped + dead)
+        shard.totals = Totals(read, written, skipped, dead, base.bytes + counts.bytes)
+        shard.high = ordering.highest(shard.high, report.high)
+        shard.at_ms = self.table.wall_ms
+        self.records += max(0, shard.totals.written - before)
+
+    def _take_letters(self, work: TaskWork, run: RunWork, shard: ShardWork, report: Report) -> None:
+        if run.request.kind == "letters":
+            if report.state == "done":
+                self._replayed(work, run, report)
+            return
+        if report.letters:
+            found = letters_from(run.origin or run.name, report.letters, shard.attempt, self.table.wall_ms)
+            self.table.write_for(work, "l", run.name, Letters(found), numbered=True)
+            run.with_letters += len(found)
+
+    def _replayed(self, work: TaskWork, run: RunWork, report: Report) -> None:
+        """What succeeds leaves the list."""
+        originals = list(run.request.arguments.get("letters", ()))
+        again = replayed(originals, report.letters)
+        cleared = [str(o["id"]) for o in originals if o.get("id") and str(o["id"]) not in again]
+        if cleared:
+            self.table.write_for(work, "x", run.name, Cleared(cleared), numbered=True)
+
+    # ---- steps of a run
+
+    def _planned_run(self, work: TaskWork, run: RunWork, report: Report) -> None:
+        if run.phase != "plan":
+            return
+        shards = [PlannedShard(p.key, p.start, p.end, p.affinity, p.weight, p.covers) for p in report.plans]
+        plan = Plan(run.token, shards, run.step.node or "")
+        self.table.write_for(work, "p", run.name, plan)
+        run.phase = "wait"
+        run.step.state = "succeeded"
+        self._planned.append(work)
+
+    def flush_plans(self, tickets: dict[int, int]) -> None:
+        """The plans that were just written: go on when they are durable."""
+        for work in self._planned:
+            ticket = tickets.get(work.id.slot)
+            if ticket is not None:
+                self.waiting.setdefault(ticket, []).append(work)
+        self._planned = []
+
+    def settled(self, ticket: int) -> list[TaskWork]:
+        """Works whose plan is durable now."""
+        return self.waiting.pop(ticket, [])
+
+    def _done(self, work: TaskWork, run: RunWork, shard: ShardWork) -> None:
+        shard.state, shard.error, shard.code = "succeeded", "", ""
+        if shard is run.step:
+            self.finish(work, run, "partial" if run.with_letters else "succeeded")
+            return
+        run.ended_unsaid.append(shard.ended(run.token, self.table.wall_ms))
+        if run.solo:
+            self.finish(work, run, "partial" if run.with_letters else "succeeded")
+        else:
+            self._next_step(work, run)
+
+    def _failed(self, work: TaskWork, run: RunWork, shard: ShardWork, report: Report) -> None:
+        shard.error, shard.code = report.error, report.code
+        retry = work.effective.retry
+        if report.retryable and shard.attempt < retry.attempts:
+            delay = retry_delay(retry, shard.attempt, self.table.rng, after=report.after)
+            shard.release()
+            shard.attempt += 1
+            shard.retry_at = self.table.now + delay
+            shard.retry_ms = self.table.wall_ms + int(delay * 1000)
+            self.table.wake(work, shard.retry_at)
+            self.table.notice(work, "retrying", shard=shard.key, error=report.error, after=round(delay, 3))
+            return
+        shard.state = "failed"
+        run.error = report.error
+        if shard is run.step:
+            self.finish(work, run, "failed", error=report.error)
+            return
+        run.ended_unsaid.append(shard.ended(run.token, self.table.wall_ms))
+        self._next_step(work, run)
+
+    def _next_step(self, work: TaskWork, run: RunWork) -> None:
+        """A shard ended: publish when all are done; give up when all are over and one failed."""
+        run.advance()
+        if run.phase == "shards" and not run.open_shards():
+            failed = run.failed()
+            error = f"{len(failed)} of {len(run.shards)} shards failed: {failed[0].error}"
+            self.finish(work, run, "failed", error=error)
+        else:
+            self.table.wake(work, self.table.now)
+
+    def finish(self, work: TaskWork, run: RunWork, state: str, *, error: str = "") -> None:
+        """The run is over; its cursor moves now, once, if it succeeded."""
+        cursor = None
+        if state in ("succeeded", "partial") and run.effective.spec.incremental is not None:
+            cursor = run.since[0] if run.since else None
+            for shard in run.shards.values():
+                cursor = ordering.highest(cursor, shard.high)
+        self._say_ended(work, run)
+        fact = run.fact(state, finished_ms=self.table.wall_ms, cursor=cursor, error=error)
+        self.table.write_for(work, "r", run.name, fact)
+        work.run = None
+        work.over.add(run.name)
+        self.finished_tasks += 1
+        self.ended.append(work)
+        self.table.notice(work, state, run=run.name, error=error or None)
+
+    # ---- flushing
+
+    def flush(self) -> None:
+        """Write the facts that are due: ends at once, bulk outcomes when gathered, progress each second."""
+        self._flush_bulk()
+        progress = self.table.now >= self._next_progress
+        if progress:
+            self._next_progress = self.table.now + PROGRESS_INTERVAL
+        unsaid, self.table.unsaid = self.table.unsaid, {}
+        for key, work in unsaid.items():
+            run = work.run
+            if run is None:
+                continue
+            self._say_ended(work, run)
+            if run.facts_dirty:
+                run.facts_dirty = False
+                self.table.write_for(work, "r", run.name, run.fact("running"))
+            if progress:
+                self._say_progress(work, run)
+            else:
+                self.table.unsaid[key] = work
+
+    def _say_progress(self, work: TaskWork, run: RunWork) -> None:
+        units = [*run.shards.values(), run.step] if run.step.error else list(run.shards.values())
+        live = {
+            shard.key: shard.live(run.token)
+            for shard in units
+            if shard.state in OPEN and (shard.state != "pending" or shard.error or shard.position is not None)
+        }
+        if live:
+            self.table.write_for(work, "q", run.name, Progress(live))
+
+    def _say_ended(self, work: TaskWork, run: RunWork) -> None:
+        if run.ended_unsaid:
+            self.table.write_for(work, "d", run.name, Finished(run.ended_unsaid), numbered=True)
+            run.ended_unsaid = []
+
+    def _flush_bulk(self) -> None:
+        """Outcomes are written when their group has nothing leased any more, or 50 ms after the first of them."""
+        for where, since in list(self._bulk_dirty.items()):
+            slot, batch = where
+            groups = self.table.bulk.get(where, [])
+            if any(group.leased for group in groups) and self.table.now - since < 0.05:
+                continue
+            del self._bulk_dirty[where]
+            for group in groups:
+                outcomes = group.take_outcomes(self.table.wall_ms)
+                if outcomes is not None:
+                    key = model.key_of("o", batch, self.table.writer, self.table.serial())
+                    self.table.write(slot, batch, key, outcomes)
+            left = [group for group in groups if len(group)]
+            if left:
+                self.table.bulk[where] = left
+            else:
+                self.table.bulk.pop(where, None)
+
+    def bulk_due(self) -> float | None:
+        return min((since + 0.05 for since in self._bulk_dirty.values()), default=None)
+
+
+def noted(sender: NodeId, reports: list[Report]) -> Send | None:
+    """The answer to final reports."""
+    keys = [report.key for report in reports if report.state in FINAL]
+    return Send(sender, messages.Noted(keys)) if keys else None

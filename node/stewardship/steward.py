@@ -1,0 +1,425 @@
+"""The steward of the slots that this node owns: it decides what is to be done, and when."""
+
+from collections.abc import Callable, Iterable
+
+from gossip.identity import NodeId
+from node import messages
+from node.effects import Effect, Send
+from node.execution.executor import Credit
+from node.execution.jobs import Job, Report
+from node.stewardship.bulk import BulkGroup
+from node.stewardship.leasing import Leasing
+from node.stewardship.recording import Recording, noted
+from node.stewardship.run import RunWork
+from node.stewardship.specs import decode_brief, effective, lower_bound, wanted_ranges
+from node.stewardship.table import Table
+from node.stewardship.work import TaskWork, WorkKey, needs_of
+from plugins import ordering
+from sharding.key import TaskId
+from state import join, model
+from state.entries import Batch
+from state.envelope import Writer
+from state.join import Request
+from state.ledger import Change
+from state.model import Part, Plan, Wish
+
+UNPARK_INTERVAL = 0.25
+"""Seconds between tries of work that no node could take; shorter costs more where much waits for one node."""
+HANDOVER_INTERVAL = 1.0
+MAX_HANDOVER = 256
+"""Slots handed over at once to one node."""
+
+
+class Steward:
+    """`sharded(collector)`: whether the collector of this name shards its runs."""
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        sharded: Callable[[str], bool],
+        lease_here: Callable[[list[Job]], None],
+        own_credit: Callable[[], Credit],
+    ) -> None:
+        self.table = table
+        self.leasing = Leasing(table, lease_here, own_credit)
+        self.recording = Recording(table)
+        self._sharded = sharded
+        self._dirty_slots: set[int] = set()
+        self._fresh: set[tuple[int, str]] = set()
+        self._touched: set[WorkKey] = set()
+        self._adopted: set[tuple[int, str, int]] = set()
+        self._recheck_all = False
+        self._next_unpark = 0.0
+        self._next_handover = 0.0
+
+    # ---- what became known
+
+    def changed(self, slot: int, changes: list[Change], author: Writer) -> None:
+        """Facts became known here, by whoever; looked at in the next `flush`."""
+        for key, fact in changes:
+            kind, _, rest = key.partition("|")
+            batch = rest.partition("|")[0]
+            if isinstance(fact, Part):
+                self._fresh.add((slot, batch))
+                if slot not in self.table.mine:
+                    self._dirty_slots.add(slot)
+            elif isinstance(fact, Wish):
+                self._touched.update((slot, batch, index) for index in fact.indices)
+            elif author != self.table.writer:
+                if kind == "e":
+                    self._dirty_slots.add(slot)
+                elif kind == "o":
+                    self._fresh.add((slot, batch))
+                else:
+                    self._touched.add((slot, batch, int(rest.split("|")[1])))
+
+    def members(self, gone: Iterable[NodeId]) -> None:
+        """The members changed; `gone`: lives of nodes that ended."""
+        self._recheck_all = True
+        for node in gone:
+            self.leasing.node_lost(node)
+
+    def handover(self, slots: Iterable[int]) -> None:
+        """The steward of these slots wants us to take them."""
+        for slot in slots:
+            ledger = self.table.replicator.ledger(slot)
+            if slot not in self.table.mine and self.table.me in self.table.ownership.placement.owners(slot):
+                claim = ledger.claim()
+                token = (claim[0] + 1, self.table.me, self.table.boot)
+                self.table.mine[slot] = token
+                self.table.write(slot, None, model.key_of("e", self.table.writer), model.Claim(token[0]))
+                self._adopt_slot(slot)
+
+    def reports(self, sender: NodeId, reports: list[Report]) -> None:
+        for report in reports:
+            self.recording.report(sender, report)
+        answer = noted(sender, reports)
+        if answer is not None:
+            self.table.effects.append(answer)
+
+    def settled(self, ticket: int) -> None:
+        """A write of ours is as durable as it gets: plans that waited for it are leased."""
+        for work in self.recording.settled(ticket):
+            run = work.run
+            if run is None or run.phase != "wait":
+                continue
+            facts = work.facts.runs.get(run.name)
+            plan = join.plan_of(facts) if facts is not None else None
+            assert plan is not None
+            run.adopt_plan(plan.shards)
+            run.advance()
+            self._go_on(work)
+
+    # ---- time
+
+    def tick(self) -> None:
+        table = self.table
+        if table.now >= self._next_unpark:
+            self._next_unpark = table.now + UNPARK_INTERVAL
+            table.backlog.unpark()
+        for work in table.due():
+            self._go_on(work)
+        if table.now >= self._next_handover:
+            self._next_handover = table.now + HANDOVER_INTERVAL
+            self._recheck_all = True
+            self._hand_over()
+
+    def flush(self) -> list[Effect]:
+        """Look at what changed, lease what can be leased, write what is to be recorded."""
+        for _ in range(3):  # what is written may change what is to be done; it settles at once
+            self._look()
+            self.leasing.pump()
+            self.recording.flush()
+            self.recording.flush_plans(self.table.flush_facts())
+            if not (self._touched or self._fresh or self._dirty_slots or self.recording.singled):
+                break
+        effects, self.table.effects = self.table.effects, []
+        return effects
+
+    def _look(self) -> None:
+        if self._recheck_all:
+            self._recheck_all = False
+            self._dirty_slots.update(self.table.replicator.ledgers)
+        slots, self._dirty_slots = self._dirty_slots, set()
+        for slot in sorted(slots):
+            self._recheck(slot)
+        fresh, self._fresh = self._fresh, set()
+        for slot, batch in sorted(fresh):
+            if slot in self.table.mine:
+                self._adopt_batch(slot, batch)
+        touched, self._touched = self._touched, set()
+        for key in sorted(touched):
+            if key[0] in self.table.mine:
+                self._refresh(key)
+        singled, self.recording.singled = self.recording.singled, []
+        for slot, batch, index, report, sender in singled:
+            self._refresh((slot, batch, index))
+            self.recording.report(sender, report)
+        ended, self.recording.ended = self.recording.ended, []
+        for work in ended:
+            self._go_on(work)
+
+    # ---- slots
+
+    def _recheck(self, slot: int) -> None:
+        ledger = self.table.replicator.ledgers.get(slot)
+        if ledger is None or not ledger.batches:
+            return
+        mine = self.table.ownership.steward(slot, ledger, self.table.now) == self.table.me
+        if mine and slot not in self.table.mine:
+            self.table.mine[slot] = None
+            self._adopt_slot(slot)
+        elif not mine and slot in self.table.mine:
+            self._release_slot(slot)
+
+    def _adopt_slot(self, slot: int) -> None:
+        for batch in sorted(self.table.replicator.ledger(slot).batches):
+            self._adopt_batch(slot, batch)
+
+    def _release_slot(self, slot: int) -> None:
+        """Another node stewards it now: ask our leases back, forget the rest."""
+        for key in [key for key in self.table.works if key[0] == slot]:
+            work = self.table.works.pop(key)
+            self.leasing.revoke(work, drain=True)
+            work.run = None
+            self.table.backlog.remove(work)
+        for where in [where for where in self.table.bulk if where[0] == slot]:
+            for group in self.table.bulk.pop(where):
+                self.table.backlog.remove(group)
+        self._adopted = {part for part in self._adopted if part[0] != slot}
+        del self.table.mine[slot]
+
+    def _hand_over(self) -> None:
+        """Give slots back to replicas that are preferred to us, stable, and have what we have."""
+        offers: dict[NodeId, list[int]] = {}
+        for slot in sorted(self.table.mine):
+            node = self.table.ownership.successor(slot, self.table.now)
+            if node is not None and node in self.table.replicator.synced:
+                slots = offers.setdefault(node, [])
+                if len(slots) < MAX_HANDOVER:
+                    slots.append(slot)
+        for node, slots in offers.items():
+            self.table.effects.append(Send(node, messages.Handover(slots)))
+
+    def give_away(self) -> None:
+        """This node leaves: every slot goes to its next replica now."""
+        offers: dict[NodeId, list[int]] = {}
+        for slot in sorted(self.table.mine):
+            owners = self.table.ownership.placement.owners(slot)
+            node = next((n for n in owners if n != self.table.me and self.table.ownership.ready(n)), None)
+            if node is not None:
+                offers.setdefault(node, []).append(slot)
+        for node, slots in offers.items():
+            self.table.effects.append(Send(node, messages.Handover(slots)))
+
+    # ---- tasks
+
+    def _adopt_batch(self, slot: int, name: str) -> None:
+        """Put the tasks of a batch that are not over on the table."""
+        ledger = self.table.replicator.ledger(slot)
+        entry = ledger.batches[name]
+        kinds: dict[tuple[int, str, tuple[str, ...]], list[int]] = {}
+        for start in sorted(entry.parts):
+            if (slot, name, start) in self._adopted:
+                continue
+            self._adopted.add((slot, name, start))
+            for index, raw in enumerate(ledger.specs(name, start), start):
+                if index in entry.tasks:
+                    self._refresh((slot, name, index))
+                elif index not in entry.done:
+                    self._adopt_task(slot, name, index, raw, kinds)
+        for group in self.table.bulk.get((slot, name), ()):
+            group.drop_done(entry.done)
+        for kind, indices in sorted(kinds.items()):
+            group = BulkGroup(slot, name, entry.tenant, kind[0], indices)
+            self.table.bulk.setdefault((slot, name), []).append(group)
+            self.table.backlog.push(group)
+
+    def _adopt_task(
+        self,
+        slot: int,
+        name: str,
+        index: int,
+        raw: bytes,
+        kinds: dict[tuple[int, str, tuple[str, ...]], list[int]],
+    ) -> None:
+        brief = decode_brief(raw)
+        plain = (
+            brief.schedule is None
+            and brief.mode == "full"
+            and brief.placement is None
+            and b'"secret"' not in raw
+        )
+        if plain and not self._sharded(brief.source.plugin):
+            kinds.setdefault(brief.kind, []).append(index)
+        else:
+            self._refresh((slot, name, index))
+
+    def _refresh(self, key: WorkKey) -> None:
+        """What is wanted or known of this task changed: bring its work up to date."""
+        slot, name, index = key
+        entry = self.table.replicator.ledger(slot).batches[name]
+        if index not in entry.present:
+            return
+        facts = entry.tasks.get(index)
+        wanted = join.desired(facts.wishes) if facts is not None else join.NOTHING_DESIRED
+        work = self.table.works.get(key)
+        if work is None:
+            work = self._open(key, entry, wanted)
+        elif work.desired != wanted:
+            work.desired = wanted
+            before = work.priority
+            work.effective = effective(self.table.replicator.ledger(slot).spec(name, index), wanted)
+            work.needs = needs_of(work.effective.spec, entry)
+            if work.priority != before:
+                self.table.backlog.remove(work)
+        self._go_on(work)
+
+    def _open(self, key: WorkKey, entry: Batch, wanted: join.Desired) -> TaskWork:
+        slot, name, index = key
+        raw = self.table.replicator.ledger(slot).spec(name, index)
+        work = TaskWork(TaskId(self.table.region, slot, name, index), entry, effective(raw, wanted), wanted)
+        self.table.works[key] = work
+        for group in self.table.bulk.get((slot, name), ()):
+            since = group.leased.get(index)
+            if group.remove(index) is not None and since is not None:
+                run = self._begin(work, join.first_request(entry))
+                shard = run.shards["0"]
+                shard.state, (shard.node, shard.since) = "leased", since
+        return work
+
+    def _go_on(self, work: TaskWork) -> None:
+        """Bring the work one step further: end what was cancelled, begin what is asked for, queue what can be leased."""
+        if work.key not in self.table.works:
+            return
+        run = work.run
+        if run is not None and (self._ended_elsewhere(work, run) or self._cancel(work, run)):
+            run = None
+        if work.scheduled and not work.desired.paused:
+            work.collect_due(self.table.wall_ms)
+        if work.run is None and not work.desired.paused and (request := work.next_request()) is not None:
+            self._begin(work, request)
+        if work.run is not None:
+            self._queue(work)
+        elif work.scheduled:
+            self.table.wake(work, self.table.now + self._until_next(work))
+        elif work.next_request() is None:
+            self.table.backlog.remove(work)
+            del self.table.works[work.key]
+
+    def _until_next(self, work: TaskWork) -> float:
+        after = max(work.last_scheduled_ms(), self.table.wall_ms)
+        return min(60.0, max(0.0, (work.next_after(after) - self.table.wall_ms) / 1000))
+
+    def _queue(self, work: TaskWork) -> None:
+        if work.desired.paused:
+            self.leasing.revoke(work, drain=True)
+        elif work.leasable(self.table.now) is not None:
+            self.table.backlog.push(work)
+        if (at := work.retry_due(self.table.now)) is not None:
+            self.table.wake(work, at)
+
+    def _ended_elsewhere(self, work: TaskWork, run: RunWork) -> bool:
+        """Another steward's facts say that the run is over."""
+        if not work.finished(run.name):
+            return False
+        self.leasing.revoke(work, drain=False)
+        work.run = None
+        return True
+
+    def _cancel(self, work: TaskWork, run: RunWork) -> bool:
+        request = run.request
+        gone = not work.scheduled if request.kind == "schedule" else work.desired.cancelled(request)
+        if not gone:
+            return False
+        self.leasing.revoke(work, drain=False)
+        for shard in run.open_shards():
+            shard.state = "cancelled"
+            run.ended_unsaid.append(shard.ended(run.token, self.table.wall_ms))
+        self.recording.finish(work, run, "cancelled")
+        return True
+
+    # ---- beginning a run
+
+    def _begin(self, work: TaskWork, request: Request) -> RunWork:
+        """Start a run, or take over one that an earlier steward started."""
+        spec = work.effective.spec
+        token = self.table.token(work.id.slot)
+        replay = request.kind == "letters"
+        solo = not replay and not self._sharded(str(spec.source["plugin"]))
+        run = RunWork(request, work.effective, token, self.table.wall_ms, solo=solo)
+        work.run = run
+        self.table.unsaid[work.key] = work
+        work.due = [ms for ms in work.due if ms != request.at_ms or request.kind != "schedule"]
+        facts = work.facts.runs.get(request.run)
+        if replay:
+            run.adopt_plan([model.PlannedShard("letters")])
+        if facts is not None and facts.facts:
+            run.restore(facts)
+        else:
+            self._prepare(work, run)
+        if (
+            facts is not None
+            and not replay
+            and not solo
+            and not facts.facts
+            and (plan := join.plan_of(facts))
+        ):
+            run.adopt_plan(plan.shards)
+        self.table.notice(work, "running", run=run.name)
+        return run
+
+    def _prepare(self, work: TaskWork, run: RunWork) -> None:
+        """What a new run starts from: the cursor, the gaps, or the run that it retries."""
+        spec = run.effective.spec
+        if run.request.kind == "letters":
+            return
+        if run.request.origin:
+            self._retry_of(work, run)
+            return
+        if spec.mode == "incremental":
+            run.since = lower_bound(spec, cursor_of(work, run.generation))
+        elif spec.mode == "range":
+            force = bool(run.request.arguments.get("force"))
+            run.ranges = wanted_ranges(spec, covered_by(work, run.generation), force=force)
+            if not run.ranges and not run.solo:
+                run.adopt_plan([])
+                run.advance()
+
+    def _retry_of(self, work: TaskWork, run: RunWork) -> None:
+        """Take over the plan and the positions of the run that is retried; what it finished stays finished."""
+        before = work.facts.runs.get(run.request.origin)
+        known = join.run_fact(before.facts) if before is not None else None
+        run.origin = (known.origin if known is not None else "") or run.request.origin
+        if before is None or known is None:
+            return
+        run.since, run.ranges, run.generation = known.since, list(known.ranges), known.generation
+        plan = join.plan_of(before)
+        if plan is None or run.solo:
+            return
+        run.adopt_plan(plan.shards)
+        self.table.write_for(work, "p", run.name, Plan(run.token, plan.shards, plan.node))
+        for shard in run.shards.values():
+            ended = before.ended.get(shard.key)
+            if ended is not None and ended.state == "succeeded":
+                shard.restore_end(ended)
+                run.ended_unsaid.append(ended)
+            elif ended is not None:
+                shard.position, shard.base, shard.totals = ended.position, ended.totals, ended.totals
+        run.advance()
+
+
+def cursor_of(work: TaskWork, generation: int) -> object:
+    """The highest cursor that a succeeded run of this generation left."""
+    cursor: object = None
+    for name in sorted(work.facts.runs):
+        fact = join.run_fact(work.facts.runs[name].facts)
+        if fact is not None and fact.generation == generation:
+            cursor = ordering.highest(cursor, fact.cursor)
+    return cursor
+
+
+def covered_by(work: TaskWork, generation: int) -> list[tuple[object, object]]:
+    """The ranges that finished shards of this generation's runs cover, as they are."""
+    return [part for _, part in join.covered(work.facts, generation)]

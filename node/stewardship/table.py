@@ -1,0 +1,112 @@
+"""What the parts of a steward share: the work on the table, the slots that are ours, and the facts to be written."""
+
+import heapq
+import random
+
+from node.effects import Effect, Notice
+from node.replication import Replicator
+from node.stewardship.backlog import Backlog
+from node.stewardship.bulk import BulkGroup
+from node.stewardship.ownership import Ownership, next_token
+from node.stewardship.work import TaskWork, WorkKey
+from state import model
+from state.model import Fact, Token
+
+
+class Table:
+    """Owned by one `Steward`. `now`: seconds on the boot-time clock; `wall_ms`: milliseconds since the epoch."""
+
+    def __init__(
+        self, replicator: Replicator, ownership: Ownership, *, boot: int, region: str, rng: random.Random
+    ) -> None:
+        self.replicator = replicator
+        self.ownership = ownership
+        self.me = ownership.me
+        self.boot = boot
+        self.region = region
+        self.rng = rng
+        self.writer = replicator.writer
+        self.now = 0.0
+        self.wall_ms = 0
+        self.mine: dict[int, Token | None] = {}
+        self.works: dict[WorkKey, TaskWork] = {}
+        self.bulk: dict[tuple[int, str], list[BulkGroup]] = {}
+        self.backlog = Backlog()
+        self.effects: list[Effect] = []
+        self.unsaid: dict[WorkKey, TaskWork] = {}
+        """Works whose run has something to be recorded."""
+        self._facts: dict[int, list[tuple[str | None, str, Fact]]] = {}
+        self._timers: list[tuple[float, int, WorkKey]] = []
+        self._serial = 0
+
+    def serial(self) -> int:
+        """A number that this writer has not used: the `n` of immutable facts."""
+        self._serial += 1
+        return self._serial
+
+    def token(self, slot: int) -> Token:
+        """The token of our claim to the slot; the claim is written when it is first needed."""
+        token = self.mine[slot]
+        if token is None:
+            claim = self.replicator.ledger(slot).claim()
+            token = claim if claim[1:] == (self.me, self.boot) else next_token(claim, self.me, self.boot)
+            if token != claim:
+                self.write(slot, None, model.key_of("e", self.writer), model.Claim(token[0]))
+            self.mine[slot] = token
+        return token
+
+    def write(self, slot: int, batch: str | None, key: str, fact: Fact) -> None:
+        """Write the fact with the next flush."""
+        self._facts.setdefault(slot, []).append((batch, key, fact))
+
+    def fact_key(self, kind: str, work: TaskWork, run: str, *, numbered: bool = False) -> str:
+        parts: list[object] = [work.id.batch, work.id.place, run, self.writer]
+        if numbered:
+            parts.append(self.serial())
+        return model.key_of(kind, *parts)
+
+    def write_for(self, work: TaskWork, kind: str, run: str, fact: Fact, *, numbered: bool = False) -> None:
+        self.write(work.id.slot, work.id.batch, self.fact_key(kind, work, run, numbered=numbered), fact)
+
+    def flush_facts(self) -> dict[int, int]:
+        """Hand the gathered facts to replication; slot -> ticket."""
+        tickets: dict[int, int] = {}
+        while self._facts:
+            facts, self._facts = self._facts, {}
+            for slot, items in facts.items():
+                tickets[slot] = self.replicator.write(slot, items, self.now)
+        return tickets
+
+    def wake(self, work: TaskWork, at: float) -> None:
+        """Look at the work again at `at`."""
+        if not work.wake_at or at < work.wake_at:
+            work.wake_at = at
+            self._serial += 1
+            heapq.heappush(self._timers, (at, self._serial, work.key))
+
+    def due(self) -> list[TaskWork]:
+        found = []
+        while self._timers and self._timers[0][0] <= self.now:
+            at, _, key = heapq.heappop(self._timers)
+            work = self.works.get(key)
+            if work is not None and work.wake_at <= at:
+                work.wake_at = 0.0
+                found.append(work)
+        return found
+
+    def next_due(self) -> float | None:
+        return self._timers[0][0] if self._timers else None
+
+    def notice(self, work: TaskWork, state: str, **data: object) -> None:
+        fields = {
+            "task": str(work.id),
+            "tenant": work.tenant,
+            "name": work.entry.name,
+            "state": state,
+            **data,
+        }
+        self.effects.append(Notice("task", fields))
+
+    def group_of(self, slot: int, batch: str, index: int) -> BulkGroup | None:
+        """The bulk group that has the task leased."""
+        return next((g for g in self.bulk.get((slot, batch), ()) if index in g.leased), None)

@@ -1,0 +1,185 @@
+"""One task that its steward has to do something about: its wishes, its run, its schedule."""
+
+import datetime as dt
+
+from node.schedules import next_instant
+from node.schema import TaskSpec
+from node.stewardship.eligibility import Needs, secrets_in
+from node.stewardship.run import RunWork, ShardWork
+from node.stewardship.specs import Effective, concurrent
+from sharding.key import TaskId
+from state import join
+from state.entries import Batch, TaskFacts
+from state.join import Desired, Request
+from state.model import FIRST_RUN
+
+MAX_CATCH_UP = 1000
+"""Missed instants that `catch_up = "all"` makes up for at most."""
+
+WorkKey = tuple[int, str, int]
+_NO_FACTS = TaskFacts()
+
+
+class TaskWork:
+    """An Item of the backlog."""
+
+    __slots__ = (
+        "desired", "due", "effective", "entry", "id", "needs", "over", "queued", "run", "seen_ms", "wake_at",
+    )  # fmt: skip
+
+    def __init__(self, task: TaskId, entry: Batch, effective: Effective, desired: Desired) -> None:
+        self.id = task
+        self.entry = entry
+        self.effective = effective
+        self.desired = desired
+        self.run: RunWork | None = None
+        self.queued = False
+        self.due: list[int] = []
+        """Scheduled instants (ms) whose runs wait for their turn."""
+        self.over: set[str] = set()
+        """Runs that this steward has ended; their facts may still be on their way into the ledger."""
+        self.seen_ms = 0
+        self.wake_at = 0.0
+        self.needs = needs_of(effective.spec, entry)
+
+    @property
+    def tenant(self) -> str:
+        return self.entry.tenant
+
+    @property
+    def priority(self) -> int:
+        return self.effective.priority
+
+    @property
+    def key(self) -> WorkKey:
+        return (self.id.slot, self.id.batch, self.id.place)
+
+    @property
+    def facts(self) -> TaskFacts:
+        return self.entry.tasks.get(self.id.place, _NO_FACTS)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the schedule is in force: a cancel ends it until the task is submitted again."""
+        if self.effective.spec.schedule is None or self.desired.deleted:
+            return False
+        asked = max(
+            (request.revision for request in self.desired.requests if request.kind == "run"), default=0
+        )
+        return asked > self.desired.cancelled_at
+
+    def finished(self, run: str) -> bool:
+        """Whether a run has ended, by whatever steward."""
+        if run in self.over or (run == FIRST_RUN and self.id.place in self.entry.done):
+            return True
+        facts = self.facts.runs.get(run)
+        known = join.run_fact(facts.facts) if facts is not None else None
+        return known is not None and known.state in join.TERMINAL
+
+    def requests(self) -> list[Request]:
+        """Runs that were asked for, in order: the submit, what users asked later, what is due by schedule, and runs
+        that an earlier steward began."""
+        first = [] if self.effective.spec.schedule else [join.first_request(self.entry)]
+        asked = [*first, *self.desired.requests]
+        names = {request.run for request in asked}
+        instants = [Request(instant_name(ms), 0, ms, "schedule") for ms in self.due]
+        begun = [
+            Request(name, 0, fact.scheduled_ms, "schedule")
+            for name, facts in sorted(self.facts.runs.items())
+            if name not in names
+            and (fact := join.run_fact(facts.facts)) is not None
+            and fact.state == "running"
+        ]
+        return [*asked, *begun, *(r for r in instants if r.run not in {b.run for b in begun})]
+
+    def next_request(self) -> Request | None:
+        for request in self.requests():
+            if request.kind == "schedule":
+                if self.scheduled and not self.finished(request.run):
+                    return request
+            elif not self.desired.cancelled(request) and not self.finished(request.run):
+                return request
+        return None
+
+    def leasable(self, now: float) -> ShardWork | None:
+        """The next unit that could be leased now."""
+        run = self.run
+        if run is None or self.desired.paused or run.phase == "wait":
+            return None
+        if run.phase in ("plan", "publish"):
+            return run.step if run.step.state == "pending" and run.step.retry_at <= now else None
+        room = concurrent(self.effective.limits, len(run.shards)) - len(run.leased())
+        if room <= 0:
+            return None
+        return next((s for s in run.shards.values() if s.state == "pending" and s.retry_at <= now), None)
+
+    def retry_due(self, now: float) -> float | None:
+        """When the next unit that waits for its retry can be leased."""
+        if self.run is None or self.desired.paused:
+            return None
+        units = [self.run.step, *self.run.shards.values()]
+        return min((u.retry_at for u in units if u.state == "pending" and u.retry_at > now), default=None)
+
+    def last_scheduled_ms(self) -> int:
+        """The latest instant for which there is a run, or the time from which the schedule counts."""
+        runs = (fact.scheduled_ms for facts in self.facts.runs.values() for fact in facts.facts.values())
+        resubmits = (request.at_ms for request in self.desired.requests if request.kind == "run")
+        return max(self.entry.created_ms, self.seen_ms, *runs, *resubmits, 0)
+
+    def collect_due(self, wall_ms: int, grace_ms: int = 60_000) -> None:
+        """Put the instants that have come into `due`, by `catch_up` and `overlap`."""
+        instants = self._instants_until(wall_ms)
+        if not instants:
+            return
+        spec = self.effective.spec
+        self.seen_ms = instants[-1]
+        if len(instants) > 1 or wall_ms - instants[-1] > grace_ms:
+            match spec.catch_up:
+                case "none":
+                    instants = [ms for ms in instants if wall_ms - ms <= grace_ms][-1:]
+                case "last":
+                    instants = instants[-1:]
+                case "all":
+                    pass
+        if spec.overlap == "skip" and spec.catch_up != "all" and (self.run is not None or self.due):
+            return
+        self.due.extend(instants)
+
+    def _instants_until(self, wall_ms: int) -> list[int]:
+        found: list[int] = []
+        at = self.last_scheduled_ms()
+        while len(found) < MAX_CATCH_UP:
+            at = self.next_after(at)
+            if at > wall_ms:
+                break
+            found.append(at)
+        return found
+
+    def next_after(self, ms: int) -> int:
+        spec = self.effective.spec
+        assert spec.schedule is not None
+        after = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
+        return int(next_instant(spec.schedule, spec.timezone, after).timestamp() * 1000)
+
+
+def instant_name(ms: int) -> str:
+    """The id of the run of a scheduled instant: the instant in UTC."""
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def needs_of(spec: TaskSpec, entry: Batch) -> Needs:
+    """What the spec needs of a node that is to run it."""
+    secrets = secrets_in(spec.source) | secrets_in(spec.sink) | secrets_in(spec.transform)
+    return Needs(
+        plugins=frozenset(
+            [
+                f"collector:{spec.source['plugin']}",
+                *(f"sink:{sink['plugin']}" for sink in spec.sink),
+                *(f"transform:{transform['plugin']}" for transform in spec.transform),
+            ]
+        ),
+        secrets=frozenset(secrets),
+        roots=entry.roots,
+        origin=entry.origin,
+        placement=spec.placement,
+    )

@@ -1,0 +1,90 @@
+"""Which proposed addresses are greeted, and when: one hello at a time each, with back-off after failures."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+from structlog import get_logger
+
+from node.security.keys import ClusterKey
+from node.security.roster import Entry
+from node.transport.backoff import Backoff
+from node.transport.base import SyncContext
+from node.transport.join import JoinAnswer, JoinFailed, JoinReason, introduce
+
+MAX_AT_ONCE = 16
+FIRST_PAUSE = 0.2  # seconds
+LONGEST_PAUSE = 30.0  # seconds
+MAX_FAILURES = 64
+
+log = get_logger(__name__)
+
+
+class Introductions:
+    """`me`: our entry now; `on_met`: called with each answer. Used on one loop."""
+
+    def __init__(
+        self,
+        context: SyncContext,
+        cluster: ClusterKey,
+        *,
+        me: Callable[[], Entry],
+        rng: random.Random,
+        on_met: Callable[[JoinAnswer], None],
+    ) -> None:
+        self._context = context
+        self._cluster = cluster
+        self._me = me
+        self._on_met = on_met
+        self._backoff: Backoff[str] = Backoff(first=FIRST_PAUSE, limit=LONGEST_PAUSE, rng=rng)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ourselves: set[str] = set()
+        self.failures: dict[str, str] = {}
+        """address -> why the last hello there failed; for people; bounded"""
+
+    def greet(self, addresses: tuple[str, ...]) -> None:
+        """Say hello at the first of these that answers, unless one was tried too recently or is us."""
+        key = addresses[0]
+        busy = key in self._tasks or len(self._tasks) >= MAX_AT_ONCE
+        if (
+            busy
+            or not self._ourselves.isdisjoint(addresses)
+            or not self._backoff.ready(key, time.monotonic())
+        ):
+            return
+        task = asyncio.ensure_future(self._try(addresses))
+        self._tasks[key] = task
+        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _try(self, addresses: tuple[str, ...]) -> None:
+        for address in addresses:
+            try:
+                answer = await introduce(self._context, address, cluster=self._cluster, me=self._me())
+            except JoinFailed as error:
+                self._report(address, error)
+                continue
+            self._backoff.succeeded(addresses[0])
+            self.failures.pop(address, None)
+            if answer.server.id == self._me().id:
+                self._ourselves.add(address)
+            else:
+                self._on_met(answer)
+            return
+        self._backoff.failed(addresses[0], time.monotonic())
+
+    def _report(self, address: str, error: JoinFailed) -> None:
+        """A mesh that turns us away is told once; that a seed is not up yet is no news."""
+        told = self.failures.get(address) == str(error)
+        if told or len(self.failures) < MAX_FAILURES:
+            self.failures[address] = str(error)
+        if told or error.reason in (JoinReason.UNREACHABLE, JoinReason.NO_ANSWER):
+            log.debug("no introduction", address=address, error=str(error))
+        else:
+            log.warning("no introduction", address=address, reason=error.reason.value, error=str(error))

@@ -1,0 +1,298 @@
+"""JSON REST APIs: pages of records by number, offset, cursor or Link header; full, incremental and by range.
+
+A run is one shard: pages follow each other. A page is a batch, and a position names the page to ask for
+next, so a shard goes on with the very page where it stopped. The budget is spent per request. What the
+server is asked for (`since_param`, `from_param`, `to_param`) only saves pages: records outside are dropped
+here as well.
+
+Position: `{"range": index of the requested range, ...state of the page}`, at the end `{"done": true}`.
+"""
+
+import base64
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from yarl import URL
+
+from plugins.api import (
+    Batch,
+    CollectContext,
+    CollectRequest,
+    Permanent,
+    PluginContext,
+    Position,
+    Record,
+    Rejected,
+    ShardPlan,
+)
+from plugins.collectors.http_paging import Paging, State, Turned, dig, following, query
+from plugins.http_fetch import Answer, Request, excerpt, fetch
+from plugins.options import InvalidOption, MaybeSecret, Secret
+from plugins.ordering import after, predicate
+
+MAX_PAGES = 1_000_000
+"""of one attempt; a source with more is one that never ends"""
+
+Keep = Callable[[Any], bool]
+Chosen = tuple[dict[str, str], str, Keep | None]
+"""Query parameters of one requested range, its field, and the test of that field's value."""
+
+
+class Auth(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`bearer` needs `token`; `basic` needs `user` and `password`. Credentials are `{secret = NAME}`."""
+
+    type: Literal["bearer", "basic"]
+    token: Secret | None = None
+    user: MaybeSecret = ""
+    password: Secret | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "bearer" and self.token is None:
+            raise InvalidOption("token", "is missing", remedy="token = {secret = NAME}")
+        if self.type == "basic" and self.password is None:
+            raise InvalidOption("password", "is missing", remedy="password = {secret = NAME}")
+
+    def header(self) -> str:
+        if self.type == "bearer":
+            return f"Bearer {self.token}"
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+class HttpOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`url`: http or https. `records`: where the answer holds the list ("data.items"; "": it is the list).
+
+    `since_param`, `from_param`, `to_param`: query parameters for the bound of an incremental run and the
+    ends of a range. `timeout`: seconds for one request. `max_bytes`: of one answer, decompressed; larger
+    pages fail.
+    """
+
+    url: str
+    method: Literal["GET", "POST"] = "GET"
+    params: dict[str, MaybeSecret] = {}
+    headers: dict[str, MaybeSecret] = {}
+    body: dict[str, Any] | None = None
+    auth: Auth | None = None
+    records: str = ""
+    pagination: Paging = msgspec.field(default_factory=Paging)
+    since_param: str | None = None
+    from_param: str | None = None
+    to_param: str | None = None
+    stream: str = ""
+    timeout: float = 30.0
+    max_bytes: int = 32 << 20
+
+    def __post_init__(self) -> None:
+        try:
+            url = URL(self.url)
+        except ValueError:
+            url = URL()
+        if url.scheme not in ("http", "https") or not url.host:
+            raise InvalidOption("url", "is not a web address", allowed="http://… or https://…")
+        if url.user is not None or url.password is not None:
+            raise InvalidOption("url", "holds a user or password", remedy='use auth = {type = "basic", …}')
+        if self.timeout <= 0:
+            raise InvalidOption("timeout", "is not positive", allowed="seconds, more than 0")
+        if self.max_bytes <= 0:
+            raise InvalidOption("max_bytes", "is not positive", allowed="bytes, more than 0")
+
+
+class HttpCollector:
+    """Records of a JSON REST API, page by page; full, incremental and range."""
+
+    Options = HttpOptions
+    modes = frozenset({"full", "incremental", "range"})
+    sharded = False
+    inline = True
+    budgeted = True
+
+    async def initialize(self, context: PluginContext) -> None:
+        self._context = context
+        self._options: HttpOptions = context.options
+        self._url = URL(self._options.url)
+        self._headers = {"Accept": "application/json", **self._options.headers}
+        if self._options.auth is not None:
+            self._headers["Authorization"] = self._options.auth.header()
+
+    async def plan(self, request: CollectRequest) -> Sequence[ShardPlan]:  # noqa: ARG002 -- always one
+        return [ShardPlan(key="0", affinity=self._url.host)]
+
+    async def collect(self, context: CollectContext) -> AsyncIterator[Batch]:
+        position: Position = context.resume
+        chosen = _choices(context.request, self._options)
+        if position is not None and position.get("done"):
+            return
+        first = 0 if position is None else position["range"]
+        state = {} if position is None else {key: value for key, value in position.items() if key != "range"}
+        for index in range(first, len(chosen)):
+            last = index + 1 == len(chosen)
+            async with contextlib.aclosing(self._pages(chosen[index], index, state, last=last)) as pages:
+                async for batch in pages:
+                    batch.start, position = position, batch.end
+                    yield batch
+            state = {}
+
+    async def shutdown(self) -> None:
+        """The session is the host's."""
+
+    async def _pages(
+        self, chosen: Chosen, index: int, state: State | None, *, last: bool
+    ) -> AsyncGenerator[Batch, None]:
+        """The pages of one range from `state` on."""
+        params, field, keep = chosen
+        guard = _Guard()
+        while state is not None:
+            guard.enter(state)
+            answer = await self._page(state, params)
+            if answer is None:
+                yield Batch(self._options.stream, [], None, _past(index, last=last))
+                return
+            document = self._decode(answer)
+            items = self._items(document)
+            guard.check(state, answer, len(items))
+            turned = Turned(len(items), document, answer.links, answer.url)
+            state = following(self._options.pagination, state, turned, {**self._options.params, **params})
+            end = {"range": index, **state} if state is not None else _past(index, last=last)
+            kept, rejected = _sorted_out(items, field, keep)
+            yield Batch(self._options.stream, kept, None, end, len(answer.body), rejected)
+
+    async def _page(self, state: State, params: Mapping[str, str]) -> Answer | None:
+        """The answer; None where a page that is missing is the end."""
+        try:
+            return await self._ask(state, params)
+        except Permanent as error:
+            if error.code != "http-404" or not ("page" in state or "offset" in state):
+                raise
+            if self._options.pagination.stop == "missing":
+                return None
+            raise Permanent(
+                f'{error}; if the server says so of pages past the last one, set pagination.stop = "missing"',
+                code=error.code,
+            ) from None
+
+    async def _ask(self, state: State, params: Mapping[str, str]) -> Answer:
+        """One request, after its turn."""
+        options, context = self._options, self._context
+        if context.http is None:
+            raise Permanent("this host offers no HTTP", code="network")
+        await context.budget.take(1)
+        url = URL(state["url"]) if "url" in state else self._url
+        own = {**options.params, **params, **query(options.pagination, state)}
+        missing = {key: value for key, value in own.items() if "url" not in state or key not in url.query}
+        request = Request(
+            method=options.method,
+            url=url.update_query(missing),
+            headers=self._headers,
+            json=options.body,
+            timeout=options.timeout,
+            max_bytes=options.max_bytes,
+        )
+        answer = await fetch(context.http(), request, context.clock)
+        context.metrics.count("requests")
+        return answer
+
+    def _decode(self, answer: Answer) -> Any:
+        if not answer.body.strip():
+            return None
+        try:
+            return msgspec.json.decode(answer.body)
+        except msgspec.DecodeError as error:
+            raise Permanent(
+                f"{self._shown}: the answer is not JSON ({error}; content type {answer.content_type}): "
+                f"{excerpt(answer.body)}",
+                code="not-json",
+            ) from None
+
+    def _items(self, document: Any) -> list[Any]:
+        found = dig(document, self._options.records)
+        if found is None and (document is None or _leads_to_null(document, self._options.records)):
+            return []
+        if isinstance(found, list):
+            return found
+        inside = (
+            f"it has {', '.join(sorted(document))[:200]}" if isinstance(document, dict) else "it is no object"
+        )
+        raise Permanent(
+            f"{self._shown}: the answer holds no list at records = {self._options.records!r} ({inside}); "
+            f'name the path of the list, such as "data.items"',
+            code="records",
+        )
+
+    @property
+    def _shown(self) -> str:
+        return f"{self._options.method} {self._url.with_query(None)}"
+
+
+class _Guard:
+    """Notices a server that never comes to an end."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+        self._body = b""
+
+    def enter(self, state: State) -> None:
+        """Before a page is asked for; raises Permanent if it was read before."""
+        key = _digest(msgspec.json.encode(state))
+        if key in self._seen:
+            raise Permanent(f"the pages go in a circle: {state} comes again", code="paging")
+        if len(self._seen) >= MAX_PAGES:
+            raise Permanent(f"more than {MAX_PAGES} pages", code="paging")
+        self._seen.add(key)
+
+    def check(self, state: State, answer: Answer, records: int) -> None:
+        """Raises Permanent if this page is the one before it once more."""
+        body = _digest(answer.body)
+        if body == self._body and records > 1:
+            raise Permanent(
+                f"page {state} is the same as the one before; does the server know the parameter?",
+                code="paging",
+            )
+        self._body = body
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _past(index: int, *, last: bool) -> State:
+    return {"done": True} if last else {"range": index + 1}
+
+
+def _choices(request: CollectRequest, options: HttpOptions) -> list[Chosen]:
+    """What to ask for and what to keep, for each requested range."""
+    if request.since is not None:
+        since = request.since
+        keep = after(since.value, inclusive=since.inclusive)
+        return [(_named((options.since_param, since.value)), since.field, keep)]
+    if request.range is not None:
+        field = request.range.field
+        ranges = request.ranges or [(request.range.from_, request.range.to)]
+        return [
+            (_named((options.from_param, low), (options.to_param, high)), field, predicate(low, high))
+            for low, high in ranges
+        ]
+    return [({}, "", None)]
+
+
+def _named(*pairs: tuple[str | None, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in pairs if key and value is not None}
+
+
+def _sorted_out(items: list[Any], field: str, keep: Keep | None) -> tuple[list[Record], list[Rejected]]:
+    """The records that were asked for, and what is no record."""
+    records = [item for item in items if isinstance(item, dict)]
+    rejected = [
+        Rejected(item, "is not an object", "not-an-object") for item in items if not isinstance(item, dict)
+    ]
+    if keep is not None:
+        records = [record for record in records if keep(record.get(field))]
+    return records, rejected
+
+
+def _leads_to_null(document: Any, path: str) -> bool:
+    """Whether the path exists and holds null, which many APIs write for an empty list."""
+    parent, _, key = path.rpartition(".")
+    holder = dig(document, parent)
+    return isinstance(holder, dict) and key in holder

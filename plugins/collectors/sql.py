@@ -1,0 +1,264 @@
+"""Tables, views and queries of an SQLite file, read by key.
+
+Positions are keys: a page holds all rows with `last < key <= k`, so equal keys are never torn apart and a
+shard goes on exactly behind the last one. The key is `key`, else the only primary key column, else the rowid.
+A full or incremental run fixes the highest key when it is planned; rows added later belong to the next run.
+Range and incremental compare the field as `plugins.ordering` does, whatever type the column has.
+
+Values are JSON: a BLOB becomes base64 text, an infinite number its name.
+"""
+# ruff: noqa: S608 -- identifiers are quoted, values are parameters
+
+import asyncio
+import base64
+import math
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from plugins.api import (
+    Batch,
+    CollectContext,
+    CollectRequest,
+    Permanent,
+    PluginContext,
+    Position,
+    Record,
+    Retryable,
+    ShardPlan,
+)
+from plugins.collectors.files import MOST_SHARDS, Selection, check_field, range_slices, selection_of
+from plugins.options import InvalidOption, nearest
+
+ROWID = "rowid"
+
+
+class SqlOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`path`: the file, as `root:relative`. Either `table` (or view) or `query`, a SELECT that yields `key`.
+
+    `key`: a column that is never null; best unique and indexed. `stream`: a label for the records.
+    """
+
+    path: str
+    table: str | None = None
+    query: str | None = None
+    key: str | None = None
+    stream: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.table is None) == (self.query is None):
+            raise InvalidOption("table", "either table or query must be given", remedy="give one of the two")
+        if self.query is not None and not self.key:
+            raise InvalidOption(
+                "key", "is missing", remedy="name the column of the query that orders its rows"
+            )
+
+
+class SqlCollector:
+    """Rows of a database file, in shards by key; full, incremental and range."""
+
+    modes = frozenset({"full", "incremental", "range"})
+    Options = SqlOptions
+
+    @staticmethod
+    def paths(options: SqlOptions) -> tuple[str, ...]:
+        return (options.path,)
+
+    async def initialize(self, context: PluginContext) -> None:
+        self._options: SqlOptions = context.options
+        self._roots = context.roots
+        self._source: Source | None = None
+
+    async def plan(self, request: CollectRequest) -> Sequence[ShardPlan]:
+        return await asyncio.to_thread(self._plan, request)
+
+    async def collect(self, context: CollectContext) -> AsyncIterator[Batch]:
+        """Pages of about `batch_records` rows; a filtered page may have no records."""
+        source = await asyncio.to_thread(self._opened)
+        selection = selection_of(context)
+        position = context.resume
+        low, end = context.shard.start if position is None else position, context.shard.end
+        while True:
+            high = await asyncio.to_thread(source.next_key, low, end, context.batch_records)
+            if high is None:
+                return
+            records = await asyncio.to_thread(source.page, low, high, selection)
+            yield Batch(
+                stream=self._options.stream,
+                records=records,
+                start=position,
+                end=high,
+                bytes=sum(map(len, records)) * 10,
+            )
+            position = low = high
+
+    async def shutdown(self) -> None:
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def _opened(self) -> "Source":
+        if self._source is None:
+            self._source = Source(self._roots.resolve(self._options.path), self._options)
+        return self._source
+
+    def _plan(self, request: CollectRequest) -> list[ShardPlan]:
+        source = self._opened()
+        low, high = source.bounds()
+        if request.mode == "range":
+            if request.range is not None:
+                check_field(request.range.field, source.columns, source.name)
+            return [
+                ShardPlan(key=f"{index:04d}", end=high, covers=covers)
+                for index, covers in enumerate(range_slices(request))
+            ]
+        if request.since is not None:
+            check_field(request.since.field, source.columns, source.name)
+        wanted = max(1, min(int(request.hints.get("shards") or 1), MOST_SHARDS))
+        cuts: list[Any] = []
+        if type(low) is int and type(high) is int:
+            cuts = sorted({low - 1 + (high - low + 1) * part // wanted for part in range(1, wanted)})
+            cuts = [cut for cut in cuts if low <= cut < high]
+        return [
+            ShardPlan(key=f"{index:04d}", start=start, end=end)
+            for index, (start, end) in enumerate(zip([None, *cuts], [*cuts, high], strict=True))
+        ]
+
+
+class Source:
+    """One table or query over one read-only connection. Every error is a CollectError that names it."""
+
+    def __init__(self, file: Path, options: SqlOptions) -> None:
+        self.name = options.table or "query"
+        if not file.is_file():
+            raise Permanent(
+                f"path {options.path!r}: no such file; check the path and the root", code="source-missing"
+            )
+        self._busy = threading.Lock()
+        self._db = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=30)
+        try:
+            self._describe(options)
+        except sqlite3.Error as error:
+            self.close()
+            raise self._failure(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends what is under way in another thread, whose reader has been cancelled."""
+        self._db.interrupt()
+        with self._busy:
+            self._db.close()
+
+    def bounds(self) -> tuple[Any, Any]:
+        """The lowest and highest key; None without rows. Raises Permanent for keys that cannot order rows."""
+        key = self._key
+        if self._rows(f"SELECT 1 FROM {self._from} WHERE {key} IS NULL LIMIT 1"):
+            raise Permanent(f"{self.name}: the key {key} is null in some rows; choose another", code="key")
+        (low, high), *_ = self._rows(f"SELECT min({key}), max({key}) FROM {self._from}")
+        for bound in (low, high):
+            if isinstance(bound, bytes):
+                raise Permanent(f"{self.name}: the key {key} holds BLOBs; choose another", code="key")
+        return low, high
+
+    def next_key(self, low: Position, end: Position, count: int) -> Any:
+        """The key of the row `count` rows behind `low`, or of the last up to `end`; None: no more."""
+        where, values = self._between(low, end)
+        ordered = f"SELECT {self._key} AS k FROM {self._from} {where} ORDER BY {self._key}"
+        rows = self._rows(f"SELECT max(k) FROM ({ordered} LIMIT {int(count)})", values)
+        return rows[0][0]
+
+    def page(self, low: Position, high: Position, selection: Selection | None) -> list[Record]:
+        """The rows with `low < key <= high`, in the order of the key."""
+        where, values = self._between(low, high)
+        if selection is not None:
+            check_field(selection.field, self.columns, self.name)
+            keep = selection.keep
+            self._db.create_function("collect_keep", 1, lambda value: bool(keep(value)), deterministic=True)
+            where += (
+                f" AND collect_keep({quoted(selection.field)})"
+                if where
+                else f"WHERE collect_keep({quoted(selection.field)})"
+            )
+        names = ", ".join(map(quoted, self.columns))
+        rows = self._rows(f"SELECT {names} FROM {self._from} {where} ORDER BY {self._key}", values)
+        return [dict(zip(self.columns, map(_json, row), strict=True)) for row in rows]
+
+    def _between(self, low: Position, end: Position) -> tuple[str, list[Any]]:
+        tests = [(f"{self._key} > ?", low), (f"{self._key} <= ?", end)]
+        used = [(test, value) for test, value in tests if value is not None]
+        return ("WHERE " + " AND ".join(test for test, _ in used)) if used else "", [
+            value for _, value in used
+        ]
+
+    def _describe(self, options: SqlOptions) -> None:
+        self._db.execute("PRAGMA query_only = ON")
+        if options.table is not None:
+            known = [
+                row[0]
+                for row in self._db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+            ]
+            if options.table not in known:
+                near = nearest(options.table, known)
+                hint = f"did you mean {near}?" if near else f"it has: {', '.join(sorted(known))}"
+                raise Permanent(
+                    f"{options.path}: has no table {options.table!r}; {hint}", code="source-missing"
+                )
+            self._from = quoted(options.table)
+        else:
+            self._from = f"({(options.query or '').strip().rstrip(';')})"
+        self.columns = [
+            item[0] for item in self._db.execute(f"SELECT * FROM {self._from} LIMIT 0").description
+        ]
+        if options.key is not None and options.key.lower() != ROWID:
+            check_field(options.key, self.columns, self.name)
+            self._key = quoted(options.key)
+        else:
+            self._key = self._own_key(options.table or "")
+
+    def _own_key(self, table: str) -> str:
+        described = self._db.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
+        primary = [row[1] for row in described if row[5]]
+        if len(primary) == 1:
+            return quoted(primary[0])
+        try:
+            self._db.execute(f"SELECT {ROWID} FROM {self._from} LIMIT 0")
+        except sqlite3.Error:
+            primary = []
+        else:
+            if not self._db.execute(
+                "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ?", (table,)
+            ).fetchone():
+                return ROWID
+        raise Permanent(f"{self.name}: has no key of one column; name one with key", code="key")
+
+    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            with self._busy:
+                return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> Exception:
+        code = getattr(error, "sqlite_errorname", "")
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR")):
+            return Retryable(f"{self.name}: {error}", code="source-busy")
+        return Permanent(f"{self.name}: {error}", code="source-refused")
+
+
+def quoted(name: str) -> str:
+    """An identifier in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

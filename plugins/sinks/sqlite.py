@@ -1,0 +1,375 @@
+"""A table of an SQLite file. Records and position are written in one transaction.
+
+The table and its columns are made as records bring them; columns have no type, so values stay what they are
+(true and false become 1 and 0, lists and objects JSON text). Beside it stand the sink's own tables:
+
+    _collect_positions   (task, target, run, shard): the shard's position, how many records it has brought
+    _collect_targets     (task, target): the newest run that has opened it, the one that was published last
+
+`target` is the table. A run fences the ones before it: once a newer run of the task has opened the table, an
+older one, still running somewhere, cannot commit. `upsert` writes into the table at once and never deletes
+rows. `append`, `replace`, and any run of a new generation, fill a second table, which says of each row the
+shard it is of; publishing moves the rows of the shards that are done, in one transaction, beside what is there
+or in its place. A run that was published with some of its shards may be published again with more of them.
+"""
+# ruff: noqa: S608 -- identifiers are quoted, values are parameters
+
+import asyncio
+import contextlib
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from plugins import ordering
+from plugins.api import (
+    Batch,
+    Effect,
+    Permanent,
+    PluginContext,
+    Position,
+    PositionMoved,
+    Record,
+    RecordError,
+    Retryable,
+    RunSummary,
+    SinkContext,
+)
+from plugins.options import InvalidOption
+
+BUSY = 30.0
+"""seconds to wait for another writer of the file; every shard of a run is one"""
+
+SHARD = "_collect_shard"
+"""the column of a second table that says which shard a row is of"""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS _collect_positions (
+    task TEXT, target TEXT, run TEXT, shard TEXT, position TEXT, records INTEGER,
+    PRIMARY KEY (task, target, run, shard)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _collect_targets (
+    task TEXT, target TEXT, generation INTEGER, run TEXT, staged INTEGER,
+    published_generation INTEGER, published TEXT,
+    PRIMARY KEY (task, target)) WITHOUT ROWID;
+"""
+
+
+class SqliteSinkOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`path`: the file, as `root:relative`; made if missing. `table`: made if missing."""
+
+    path: str
+    table: str
+
+    def __post_init__(self) -> None:
+        if not self.table or "\0" in self.table or self.table.lower().startswith(("sqlite_", "_collect_")):
+            raise InvalidOption(
+                "table", "is no name for a table", allowed="a name not of sqlite_ or _collect_"
+            )
+
+
+class SqliteSink:
+    """Rows of an SQLite table: upsert by key, append or replace; each record exactly once."""
+
+    effect = Effect.EXACTLY_ONCE
+    modes = frozenset({"upsert", "append", "replace"})
+    Options = SqliteSinkOptions
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._db: sqlite3.Connection | None = None
+        self._rows: list[Record] = []
+        self._position: Position = None
+        self._staged = False
+        self._closed = False
+        self._busy = threading.Lock()  # a cancelled commit goes on in its thread; shutdown waits for it
+
+    @staticmethod
+    def paths(options: SqliteSinkOptions) -> tuple[str, ...]:
+        return (options.path,)
+
+    async def initialize(self, context: PluginContext) -> None:
+        self._path = context.options.path
+        self._file = context.roots.resolve(self._path)
+        self._table = context.options.table
+
+    async def open(self, context: SinkContext) -> Position:
+        """Raises Permanent if a newer run of the task has opened the table before."""
+        return await asyncio.to_thread(self._open, context)
+
+    async def write(self, batch: Batch) -> None:
+        for record in batch.records:
+            self._check(record)
+        self._rows += batch.records
+
+    async def commit(self, expected: Position, to: Position) -> None:
+        await asyncio.to_thread(self._locked_commit, expected, to)
+
+    async def publish(self, run: RunSummary) -> None:
+        await asyncio.to_thread(self._publish, run)
+
+    async def shutdown(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                self._file, timeout=BUSY, isolation_level=None, check_same_thread=False
+            )
+            with self._transaction() as db:
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    db.execute(statement)
+        return self._db
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One writing transaction; errors of the database become the contract's."""
+        try:
+            db = self._db or self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        except (sqlite3.Error, OSError) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> Exception:
+        message = f"{self._path}, table {self._table}: {error}"
+        if isinstance(error, sqlite3.IntegrityError):
+            return Permanent(f"{message}; the table has rules that these records break", code="sink-refused")
+        code = getattr(error, "sqlite_errorname", "")
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return Retryable(f"{message}; another program holds the file", code="sink-busy")
+        if code.startswith("SQLITE_FULL"):
+            return Retryable(f"{message}; the disk is full", code="disk-full")
+        if code.startswith(
+            ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
+        ):
+            return Permanent(message, code="sink-unwritable")
+        return Retryable(message, code="sink-io")
+
+    def _open(self, context: SinkContext) -> Position:
+        if context.mode == "upsert" and not context.key:
+            raise Permanent("sink sqlite: upsert needs key, the fields that name a record", code="options")
+        self._context = context
+        with self._transaction() as db:
+            self._fence(db)
+            published = db.execute(
+                "SELECT published_generation FROM _collect_targets WHERE task = ? AND target = ?",
+                (context.task, self._table),
+            ).fetchone()[0]
+            newer = published is not None and context.generation > published
+            self._staged = context.mode != "upsert" or newer
+            self._target = staging(self._table, context.run) if self._staged else self._table
+            db.execute(
+                "UPDATE _collect_targets SET staged = ? WHERE task = ? AND target = ? AND run = ?",
+                (self._staged, context.task, self._table, context.run),
+            )
+            self._position, self.held = self._stored(db)
+        return self._position
+
+    def _fence(self, db: sqlite3.Connection) -> None:
+        """Take the table for this run, or find that a newer one has it."""
+        task, mine = self._context.task, (self._context.generation, self._context.run)
+        row = db.execute(
+            "SELECT generation, run FROM _collect_targets WHERE task = ? AND target = ?", (task, self._table)
+        ).fetchone()
+        if row is not None and _order(row) > _order(mine):
+            raise Permanent(
+                f"run {mine[1]} was followed by run {row[1]}, which writes now", code="superseded"
+            )
+        if row is None or _order(row) < _order(mine):
+            db.execute(
+                "INSERT INTO _collect_targets (task, target, generation, run) VALUES (?, ?, ?, ?) ON CONFLICT"
+                " DO UPDATE SET generation = excluded.generation, run = excluded.run",
+                (task, self._table, *mine),
+            )
+
+    def _stored(self, db: sqlite3.Connection) -> tuple[Position, int]:
+        row = db.execute(
+            "SELECT position, records FROM _collect_positions"
+            " WHERE task = ? AND target = ? AND run = ? AND shard = ?",
+            self._place(),
+        ).fetchone()
+        return (None, 0) if row is None else (msgspec.json.decode(row[0]), row[1])
+
+    def _place(self) -> tuple[str, str, str, str]:
+        return (self._context.task, self._table, self._context.run, self._context.shard)
+
+    def _check(self, record: Record) -> None:
+        """Raises RecordError for what no row can hold."""
+        for field in self._context.key:
+            if record.get(field) is None:
+                raise RecordError(record, f"the key field {field!r} is missing or null", code="key")
+        for name, value in record.items():
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise RecordError(record, f"{name!r} is beyond 64 bits", code="value")
+            if not name or "\0" in name or name.lower() == SHARD:
+                raise RecordError(record, f"{name!r} is no name for a column", code="column")
+
+    def _locked_commit(self, expected: Position, to: Position) -> None:
+        with self._busy:
+            if self._closed:
+                raise Permanent("the sink was shut down before the commit began", code="plugin")
+            self._commit(expected, to)
+
+    def _close(self) -> None:
+        with self._busy:
+            self._closed, self._rows = True, []
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _commit(self, expected: Position, to: Position) -> None:
+        rows = [{name: _value(value) for name, value in record.items()} for record in self._rows]
+        self._rows = []
+        with self._transaction() as db:
+            self._fence(db)
+            found, held = self._stored(db)
+            if encoded(found) != encoded(expected):
+                raise PositionMoved(found)
+            if encoded(to) == encoded(expected) and not rows:
+                return
+            if rows:
+                self._insert(db, rows)
+            db.execute(
+                "INSERT OR REPLACE INTO _collect_positions (task, target, run, shard, position, records)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (*self._place(), encoded(to).decode(), held + len(rows)),
+            )
+        self._position, self.held = to, held + len(rows)
+
+    def _insert(self, db: sqlite3.Connection, rows: list[Record]) -> None:
+        key, upsert = list(self._context.key), self._context.mode == "upsert"
+        if self._staged:
+            rows = [{**row, SHARD: self._context.shard} for row in rows]
+        fields = list(dict.fromkeys(name for row in rows for name in row))
+        columns = ensure_table(db, self._target, fields, key if upsert else [])
+        names = ", ".join(quoted(columns[name.lower()]) for name in fields)
+        statement = f"INSERT INTO {quoted(self._target)} ({names}) VALUES ({', '.join('?' * len(fields))})"
+        if upsert:
+            rest = [quoted(columns[name.lower()]) for name in fields if name not in key]
+            change = (
+                f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in rest)}" if rest else "NOTHING"
+            )
+            statement += f" ON CONFLICT ({', '.join(map(quoted, key))}) DO {change}"
+        db.executemany(statement, ([row.get(name) for name in fields] for row in rows))
+
+    def _publish(self, run: RunSummary) -> None:
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT published_generation, published FROM _collect_targets WHERE task = ? AND target = ?",
+                (run.task, self._table),
+            ).fetchone()
+            before = None if row is None or row[1] is None else row
+            mine = (run.generation, run.run)
+            if before is not None and _order(before) > _order(mine):
+                return
+            again = before is not None and _order(before) == _order(mine)
+            newer = before is not None and before[0] < run.generation
+            replaces = (run.replaces or newer) and not again
+            if replaces and before is not None and not run.complete:
+                return
+            _move(db, self._table, staging(self._table, run.run), run, replaces=replaces)
+            self._remember(db, run)
+
+    def _remember(self, db: sqlite3.Connection, run: RunSummary) -> None:
+        db.execute(
+            "INSERT INTO _collect_targets (task, target, generation, run, published_generation, published)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " published_generation = excluded.published_generation, published = excluded.published",
+            (run.task, self._table, run.generation, run.run, run.generation, run.run),
+        )
+        older = db.execute(
+            "SELECT DISTINCT run FROM _collect_positions WHERE task = ? AND target = ?",
+            (run.task, self._table),
+        ).fetchall()
+        for (name,) in older:
+            if _order((0, name)) < _order((0, run.run)):
+                db.execute(f"DROP TABLE IF EXISTS {quoted(staging(self._table, name))}")
+                db.execute(
+                    "DELETE FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
+                    (run.task, self._table, name),
+                )
+
+
+def staging(table: str, run: str) -> str:
+    """The table that a replacing run fills."""
+    return f"{table}__{hashlib.blake2b(run.encode(), digest_size=6).hexdigest()}"
+
+
+def quoted(name: str) -> str:
+    """An identifier in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def encoded(position: Position) -> bytes:
+    return msgspec.json.encode(position, order="deterministic")
+
+
+def columns_of(db: sqlite3.Connection, table: str) -> dict[str, str]:
+    """The table's columns by their lower-case name; empty if there is no such table."""
+    return {name.lower(): name for _, name, *_ in db.execute(f"PRAGMA table_info({quoted(table)})")}
+
+
+def ensure_table(db: sqlite3.Connection, table: str, fields: Iterable[str], key: list[str]) -> dict[str, str]:
+    """Make the table, its missing columns and the unique index that an upsert needs; its columns."""
+    wanted = list(dict.fromkeys([*key, *fields]))
+    if len({name.lower() for name in wanted}) < len(wanted):
+        raise Permanent("two fields differ only in case, which columns of a table may not", code="column")
+    found = columns_of(db, table)
+    if not found and wanted:
+        db.execute(f"CREATE TABLE {quoted(table)} ({', '.join(map(quoted, wanted))})")
+    for name in wanted:
+        if found and name.lower() not in found:
+            db.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(name)}")
+    if key:
+        index = quoted(f"{table}__by__{'__'.join(key)}")
+        db.execute(
+            f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {quoted(table)} ({', '.join(map(quoted, key))})"
+        )
+    return columns_of(db, table)
+
+
+def _move(db: sqlite3.Connection, table: str, staged: str, run: RunSummary, *, replaces: bool) -> None:
+    """The staged rows of the run's shards into the table, whose indexes and views stay.
+
+    What is there gives way if the run replaces it, unless the run is an upsert: that has no second table.
+    """
+    fresh = [name for low, name in columns_of(db, staged).items() if low != SHARD]
+    if not fresh and not _is_staged(db, table, run):
+        return
+    if replaces and columns_of(db, table):
+        db.execute(f"DELETE FROM {quoted(table)}")
+    if not fresh:
+        return
+    known = ensure_table(db, table, fresh, [])
+    target = ", ".join(quoted(known[name.lower()]) for name in fresh)
+    source = ", ".join(map(quoted, fresh))
+    for shard in sorted(run.shards):
+        where = f"FROM {quoted(staged)} WHERE {SHARD} = ?"
+        db.execute(f"INSERT INTO {quoted(table)} ({target}) SELECT {source} {where}", (shard,))
+        db.execute(f"DELETE {where}", (shard,))
+
+
+def _is_staged(db: sqlite3.Connection, table: str, run: RunSummary) -> bool:
+    """Whether the run's shards write to a second table, though none has had a record."""
+    found = db.execute(
+        "SELECT staged FROM _collect_targets WHERE task = ? AND target = ? AND run = ?",
+        (run.task, table, run.run),
+    ).fetchone()
+    return found is not None and bool(found[0])
+
+
+def _order(run: tuple[int, str]) -> tuple[int, Any, str]:
+    return (run[0], ordering.parse(run[1]), run[1])
+
+
+def _value(value: Any) -> Any:
+    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value

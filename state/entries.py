@@ -1,0 +1,118 @@
+"""A slot's facts, indexed by what they speak of: batches, tasks of a batch, runs of a task.
+
+These are plain holders that `Ledger` fills; `join` reads them. Bulk tasks that ended without incident cost a bit
+in a bitmap; only a task about which more is known has a `TaskFacts`.
+"""
+
+from pyroaring import BitMap
+
+from state.envelope import SegmentId, Writer
+from state.model import Ended, Group, Letter, Part, Plan, Progress, RunFact, Wish
+
+
+class RunFacts:
+    """All that any author said of one run."""
+
+    __slots__ = ("cleared", "ended", "facts", "letters", "live", "plans")
+
+    def __init__(self) -> None:
+        self.facts: dict[Writer, RunFact] = {}
+        self.plans: dict[Writer, Plan] = {}
+        self.live: dict[Writer, Progress] = {}
+        self.ended: dict[str, Ended] = {}
+        self.letters: dict[str, Letter] = {}
+        self.cleared: set[str] = set()
+
+
+class TaskFacts:
+    """What is known of one task beyond its spec and the outcome of a first run without incident."""
+
+    __slots__ = ("runs", "wishes")
+
+    def __init__(self) -> None:
+        self.wishes: list[Wish] = []
+        self.runs: dict[str, RunFacts] = {}
+
+    def run(self, name: str) -> RunFacts:
+        found = self.runs.get(name)
+        if found is None:
+            found = self.runs[name] = RunFacts()
+        return found
+
+
+class Outcome:
+    """A decoded group of outcomes."""
+
+    __slots__ = ("at_ms", "bits", "group")
+
+    def __init__(self, at_ms: int, group: Group) -> None:
+        self.at_ms = at_ms
+        self.group = group
+        self.bits = BitMap.deserialize(group.bits)
+
+
+class Batch:
+    """Tasks that were submitted together. `parts`: where their specs lie, by first index."""
+
+    __slots__ = (
+        "content",
+        "count",
+        "created_ms",
+        "done",
+        "key",
+        "name",
+        "origin",
+        "outcomes",
+        "parts",
+        "present",
+        "roots",
+        "segment",
+        "tasks",
+        "tenant",
+    )
+
+    def __init__(self, segment: SegmentId, part: Part) -> None:
+        self.segment = segment
+        self.tenant = part.tenant
+        self.key = part.key
+        self.content = part.content
+        self.name = part.name
+        self.origin = part.origin
+        self.roots = part.roots
+        self.count = part.count
+        self.created_ms = part.created_ms
+        self.present = BitMap()
+        self.done = BitMap()
+        self.outcomes: list[Outcome] = []
+        self.parts: dict[int, tuple[SegmentId, str]] = {}
+        self.tasks: dict[int, TaskFacts] = {}
+
+    def add_part(self, segment: SegmentId, key: str, part: Part) -> None:
+        """Merge a part; of two copies with different stories the one created first counts, then the smaller key."""
+        if (part.created_ms, part.origin, part.key) < (self.created_ms, self.origin, self.key):
+            self.created_ms, self.origin, self.key = part.created_ms, part.origin, part.key
+            self.roots, self.content = part.roots, part.content
+        self.segment = min(self.segment, segment)
+        self.count = max(self.count, part.count)
+        self.present.update(range(part.start, part.start + len(part.specs)))
+        known = self.parts.get(part.start)
+        if known is None or (segment, key) < known:
+            self.parts[part.start] = (segment, key)
+
+    def task(self, index: int) -> TaskFacts:
+        found = self.tasks.get(index)
+        if found is None:
+            found = self.tasks[index] = TaskFacts()
+        return found
+
+    def outcome(self, index: int) -> Outcome | None:
+        """How the first run of the task ended, the best where several say; None if no packed outcome says."""
+        if index not in self.done:
+            return None
+        return min(
+            (outcome for outcome in self.outcomes if index in outcome.bits),
+            key=lambda outcome: (_ORDER.get(outcome.group.state, 9), outcome.at_ms),
+        )
+
+
+_ORDER = {"succeeded": 0, "cancelled": 1, "failed": 2}

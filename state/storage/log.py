@@ -1,0 +1,277 @@
+"""The durable log: append-only files of checksummed records.
+
+A file is `NNNNNNNN.log`: a header (magic, version, file number), then records `<length u32><kind u8><checksum u64>
+payload`, the checksum being XXH3 over kind and payload. A clean close writes a record of kind CLOSED.
+
+What recovery decides. A record cut short by the end of the *last* file, or followed by nothing but zero bytes, is a
+write that a crash interrupted: nothing in it was acknowledged, and it is cut off. Anything else that does not check
+is damage: `Damaged` names the file and the offset, and nothing is changed, unless `salvage` is asked for; then the
+sound records before and after it are kept, the damaged file is kept aside as `*.damaged`, and what is missing is
+fetched from the other replicas (an author's sequence then has a gap, which anti-entropy closes).
+"""
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import xxhash
+
+MAGIC = b"CMLOG\x00"
+VERSION = 1
+_FILE_HEADER = struct.Struct("<6sHQ")
+_RECORD = struct.Struct("<IBQ")
+
+ENVELOPE = 1
+CLOSED = 2
+
+FILE_BYTES = 64 << 20
+"""A new file is begun beyond this size."""
+MAX_RECORD = 2 << 20
+
+
+class Location(NamedTuple):
+    """Where a record lies: file number, byte offset of the record."""
+
+    file: int
+    offset: int
+
+
+class Damaged(Exception):
+    """The log is not what was written. `path`, `offset`: where; `sound`: good records before it."""
+
+    def __init__(self, path: Path, offset: int, reason: str, sound: int) -> None:
+        super().__init__(
+            f"{path} is damaged at byte {offset} ({reason}); {sound} sound records lie before it"
+        )
+        self.path, self.offset, self.reason, self.sound = path, offset, reason, sound
+
+
+class Unreadable(Exception):
+    """The log was written by a version that this one cannot read."""
+
+
+class Torn(NamedTuple):
+    """An interrupted write that recovery cut off."""
+
+    path: Path
+    offset: int
+    bytes: int
+
+
+def frame(payload: bytes, kind: int = ENVELOPE) -> bytes:
+    return _RECORD.pack(len(payload), kind, _checksum(kind, payload)) + payload
+
+
+def _checksum(kind: int, payload: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(payload, seed=kind)
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    return sorted((int(path.stem), path) for path in folder.glob("*.log") if path.stem.isdigit())
+
+
+class _Scan:
+    """One file, record by record. After the loop `end` is the offset of the first byte that is not sound."""
+
+    def __init__(self, number: int, path: Path) -> None:
+        self.number, self.path = number, path
+        self.data = path.read_bytes()
+        self.end = self._header()
+
+    def _header(self) -> int:
+        if len(self.data) < _FILE_HEADER.size:
+            return 0
+        magic, version, number = _FILE_HEADER.unpack_from(self.data)
+        if magic == MAGIC and version > VERSION:
+            raise Unreadable(f"{self.path} has log version {version}; this program reads up to {VERSION}")
+        return _FILE_HEADER.size if magic == MAGIC and number == self.number else 0
+
+    def records(self) -> Iterator[tuple[int, int, bytes]]:
+        """`(offset, kind, payload)` of the sound records from the start up to the first unsound one."""
+        while self.end and (found := self.at(self.end)) is not None:
+            kind, payload = found
+            yield self.end, kind, payload
+            self.end += _RECORD.size + len(payload)
+
+    def at(self, offset: int) -> tuple[int, bytes] | None:
+        """The sound record at this offset, if there is one."""
+        start = offset + _RECORD.size
+        if start > len(self.data):
+            return None
+        length, kind, checksum = _RECORD.unpack_from(self.data, offset)
+        payload = self.data[start : start + length]
+        if length > MAX_RECORD or kind not in (ENVELOPE, CLOSED) or len(payload) < length:
+            return None
+        return (kind, payload) if _checksum(kind, payload) == checksum else None
+
+    def torn(self) -> bool:
+        """Whether what is left is an interrupted write: cut short by the end of the file, or zeros."""
+        rest = self.data[self.end :]
+        if not rest.strip(b"\x00"):
+            return True
+        if self.end == 0:
+            return len(self.data) < _FILE_HEADER.size
+        if len(rest) < _RECORD.size:
+            return True
+        length, kind, _ = _RECORD.unpack_from(rest)
+        return length <= MAX_RECORD and kind in (ENVELOPE, CLOSED) and len(rest) < _RECORD.size + length
+
+    def resume(self, offset: int) -> int | None:
+        """The offset of the next sound record after damage at `offset`, if any."""
+        for at in range(offset + 1, len(self.data) - _RECORD.size + 1):
+            if self.data[at + 4] in (ENVELOPE, CLOSED) and self.at(at) is not None:
+                return at
+        return None
+
+
+class Log:
+    """An open log. Not thread-safe: one thread appends and syncs; `read` may be called from another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.torn: Torn | None = None
+        self.salvaged: list[Damaged] = []
+        self._fd = -1
+        self._number = 0
+        self._size = 0
+        self._readers: dict[int, int] = {}
+
+    @classmethod
+    def open(
+        cls, folder: Path, on_record: Callable[[bytes, Location], None], *, salvage: bool = False
+    ) -> "Log":
+        """Read every record, oldest first, then be ready to append.
+
+        Raises Damaged (nothing changed) unless `salvage`, Unreadable for a later version, OSError.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        log = cls(folder)
+        files = _numbered(folder)
+        sound = 0
+        for place, (number, path) in enumerate(files):
+            sound += log._recover(
+                _Scan(number, path), on_record, sound, last=place == len(files) - 1, salvage=salvage
+            )
+        log._begin(files[-1][0] + 1 if files else 1)
+        return log
+
+    def _recover(
+        self,
+        scan: _Scan,
+        on_record: Callable[[bytes, Location], None],
+        before: int,
+        *,
+        last: bool,
+        salvage: bool,
+    ) -> int:
+        count = 0
+        pieces: list[tuple[int, int]] = []
+        while True:
+            start = scan.end
+            for offset, kind, payload in scan.records():
+                if kind == ENVELOPE:
+                    count += 1
+                    on_record(payload, Location(scan.number, offset))
+            pieces.append((start, scan.end))
+            if scan.end == len(scan.data) and scan.end:
+                break
+            if last and scan.torn() and self._whole_until(scan):
+                self._cut(scan)
+                break
+            damage = Damaged(scan.path, scan.end, "checksum or framing", before + count)
+            if not salvage:
+                raise damage
+            self.salvaged.append(damage)
+            found = scan.resume(scan.end)
+            if found is None:
+                break
+            scan.end = found
+        return count
+
+    @staticmethod
+    def _whole_until(scan: _Scan) -> bool:
+        """Nothing sound lies behind the first unsound byte, so no completed write is cut off with it."""
+        return scan.resume(scan.end) is None
+
+    def _cut(self, scan: _Scan) -> None:
+        self.torn = Torn(scan.path, scan.end, len(scan.data) - scan.end)
+        with scan.path.open("r+b") as file:
+            file.truncate(scan.end)
+            os.fsync(file.fileno())
+
+    def _begin(self, number: int) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        path = self._path(number)
+        self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._number, self._size = number, 0
+        self._write(_FILE_HEADER.pack(MAGIC, VERSION, number))
+        os.fsync(self._fd)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.log"
+
+    def _write(self, data: bytes) -> None:
+        """Append all of it or nothing."""
+        try:
+            done = os.write(self._fd, data)
+            while done < len(data):
+                done += os.write(self._fd, data[done:])
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+            raise
+        self._size += len(data)
+
+    def append(self, payloads: Sequence[bytes]) -> list[Location]:
+        """Write the records; durable after the next `sync`. Raises OSError (disk full), then nothing was written."""
+        if self._size > FILE_BYTES:
+            self.sync()
+            self._begin(self._number + 1)
+        locations = []
+        at = self._size
+        parts = []
+        for payload in payloads:
+            part = frame(payload)
+            locations.append(Location(self._number, at))
+            at += len(part)
+            parts.append(part)
+        self._write(b"".join(parts))
+        return locations
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def read(self, location: Location) -> bytes:
+        """The payload at a location. Raises Damaged when it does not check any more."""
+        fd = self._readers.get(location.file)
+        if fd is None:
+            fd = self._readers[location.file] = os.open(self._path(location.file), os.O_RDONLY | os.O_CLOEXEC)
+        header = os.pread(fd, _RECORD.size, location.offset)
+        if len(header) == _RECORD.size:
+            length, kind, checksum = _RECORD.unpack(header)
+            if length <= MAX_RECORD:
+                payload = os.pread(fd, length, location.offset + _RECORD.size)
+                if _checksum(kind, payload) == checksum:
+                    return payload
+        raise Damaged(self._path(location.file), location.offset, "checksum", 0)
+
+    def close(self) -> None:
+        """Say that the log ends here on purpose, and release it."""
+        if self._fd >= 0:
+            try:
+                self._write(frame(b"", CLOSED))
+                os.fsync(self._fd)
+            except OSError:
+                pass  # a full disk: the records that matter are durable already
+            os.close(self._fd)
+            self._fd = -1
+        for fd in self._readers.values():
+            os.close(fd)
+        self._readers.clear()

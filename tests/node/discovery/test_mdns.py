@@ -1,0 +1,116 @@
+"""mDNS over real multicast where this host has it, under a service name of the tests' own."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+from zeroconf import ServiceInfo
+from zeroconf.asyncio import AsyncZeroconf
+
+from gossip.identity import NodeId
+from node.discovery import mdns
+from node.discovery.mdns import Found, Mdns, find, read
+from node.transport.addresses import BadAddress
+from tests.node.transport.kit import until
+
+Proposed = list[tuple[str, ...]]
+
+
+@pytest.fixture
+async def service() -> str:
+    """A service name nobody else uses; skips where multicast does not come back to this host."""
+    name = f"_ct-{secrets.token_hex(4)}._tcp.local."
+    async with advertised("probe", Found("probe", "", "127.0.0.1:1"), name):
+        if not await find(5.0, name):
+            pytest.skip("no multicast on this host")
+    return name
+
+
+@contextlib.asynccontextmanager
+async def advertised(node: str, me: Found, service: str) -> AsyncIterator[Proposed]:
+    proposed: Proposed = []
+    task = asyncio.ensure_future(
+        Mdns(NodeId(node), me, service=service).run(lambda *addresses: proposed.append(addresses))
+    )
+    try:
+        yield proposed
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_nodes_of_one_mesh_propose_each_other_and_no_others(service: str) -> None:
+    async with (
+        advertised("a", Found("one", "eu", "192.0.2.1:8703"), service) as first,
+        advertised("b", Found("one", "eu", "192.0.2.2:8703"), service) as second,
+        advertised("c", Found("two", "eu", "192.0.2.3:8703"), service) as stranger,
+    ):
+        await until(lambda: first and second)
+        assert len(await find(0.5, service)) >= 1
+    assert set(first) == {("192.0.2.2:8703",)}
+    assert set(second) == {("192.0.2.1:8703",)}
+    assert stranger == []
+
+
+async def test_the_search_finds_what_is_advertised(service: str) -> None:
+    me = Found("mesh-id", "eu", "192.0.2.1:8703")
+    async with advertised("a", me, service):
+        assert await find(10.0, service) == [me]
+
+
+async def test_nobody_there_is_an_empty_answer() -> None:
+    assert await find(0.2, f"_ct-{secrets.token_hex(4)}._tcp.local.") == []
+
+
+async def test_a_flood_of_names_is_bounded(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mdns, "MAX_CANDIDATES", 3)
+    async with advertised("me", Found("one", "", "192.0.2.1:8703"), service) as proposed:
+        flood = AsyncZeroconf()
+        for number in range(6):
+            await flood.async_register_service(
+                ServiceInfo(
+                    service,
+                    f"n{number}.{service}",
+                    port=1,
+                    properties={"mesh": "one", "join": f"192.0.2.9:{number + 1}"},
+                    server=f"n{number}.local.",
+                    addresses=[bytes([192, 0, 2, 9])],
+                ),
+                strict=False,
+                cooperating_responders=True,
+            )
+        await until(lambda: proposed)
+        await flood.async_close()
+    assert 1 <= len(set(proposed)) <= 3
+
+
+async def test_no_multicast_is_said_and_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> AsyncZeroconf:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(mdns, "AsyncZeroconf", refuse)
+    proposed: Proposed = []
+    me = Found("one", "", "192.0.2.1:8703")
+    await Mdns(NodeId("a"), me).run(lambda *addresses: proposed.append(addresses))
+    assert await find(3.0) == []
+    assert proposed == []
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {},
+        {b"join": b"no address"},
+        {b"join": b"host:0"},
+        {b"join": None},
+        {b"join": b"\xff\xff:1"},
+        {b"mesh": b"\xff", b"join": b"h:1"},
+        {b"join": b"h" * 300 + b":1"},
+    ],
+)
+def test_bad_texts_are_rejected(properties: dict[bytes, bytes | None]) -> None:
+    with pytest.raises((BadAddress, UnicodeDecodeError)):
+        read(properties)

@@ -1,0 +1,53 @@
+"""Secrets: where values come from, who may read them, and that they do not get out."""
+
+from pathlib import Path
+
+import pytest
+
+from node.execution.failures import LONGEST_MESSAGE, failure
+from node.execution.secrets import Secrets, scrub, scrub_record
+from plugins.api import Permanent, Retryable
+
+
+def test_values_come_from_the_environment_first_then_from_a_private_file(tmp_path: Path) -> None:
+    for name in ("ONE", "TWO"):
+        (tmp_path / name).write_text(f"file-{name}\n")
+        (tmp_path / name).chmod(0o600)
+    secrets = Secrets(tmp_path, {"COLLECT_SECRET_ONE": "env-one", "PATH": "x"})
+    assert (secrets.get("ONE"), secrets.get("TWO")) == ("env-one", "file-TWO")
+    assert secrets.names() == {"ONE", "TWO"}
+    assert Secrets(tmp_path / "absent", {}).names() == frozenset()
+
+
+def test_a_file_that_others_may_read_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "KEY").write_text("canary")
+    (tmp_path / "KEY").chmod(0o640)
+    with pytest.raises(Retryable, match="chmod 600") as caught:
+        Secrets(tmp_path, {}).get("KEY")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../etc/passwd", "", ".hidden", "a/b", "a b", "x" * 65])
+def test_names_cannot_be_paths(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Permanent, match="not a name"):
+        Secrets(tmp_path, {}).get(name)
+
+
+def test_a_missing_value_says_where_to_put_it(tmp_path: Path) -> None:
+    with pytest.raises(Retryable, match=r"COLLECT_SECRET_KEY.*secrets/KEY.*0600"):
+        Secrets(tmp_path, {}).get("KEY")
+
+
+def test_scrubbing_takes_the_longest_first_and_goes_into_records() -> None:
+    secrets = {"abc", "abcdef"}
+    assert scrub("abcdef abc", secrets) == "*** ***"
+    record = {"abc": ["x abcdef", 5, None, {"k": "abc"}]}
+    assert scrub_record(record, secrets) == {"***": ["x ***", 5, None, {"k": "***"}]}
+
+
+def test_a_failure_is_short_and_clean_and_names_the_step() -> None:
+    found = failure(OSError(28, "No space left on device", "/data/abc"), "sink jsonl", {"abc"})
+    assert (found.code, found.retryable) == ("disk-full", True)
+    assert found.message.startswith("sink jsonl: ")
+    assert "abc" not in found.message
+    assert len(failure(ValueError("x" * 10_000), "", ()).message) == LONGEST_MESSAGE

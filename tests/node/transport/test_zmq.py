@@ -1,0 +1,221 @@
+"""What CURVE, ZAP and libzmq must do for a plane: ways in that are closed, connections that come and go."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+import zmq
+
+from gossip.identity import NodeId
+from node.security.keys import NodeKeys, Pair
+from node.security.roster import Entry, Roster
+from node.security.zap import Unguarded, ZapHandler, refuses_strangers, require_guarded
+from node.transport.base import CannotBind, SyncContext, SyncSocket
+from node.transport.zmq import Plane, endpoint_address
+from tests.node.transport.kit import gated, listing, new_keys, until
+
+
+class Node:
+    """One node with a context, a gate and a plane of its own."""
+
+    def __init__(
+        self, stack: contextlib.ExitStack, keys: NodeKeys, roster: Roster, bind: str = "127.0.0.1:0"
+    ) -> None:
+        self.keys, self.roster = keys, roster
+        self.inbox: list[tuple[NodeId, bytes]] = []
+        self.context = stack.enter_context(gated(roster))
+        self.plane = Plane(self.context, bind=bind, keys=keys, roster=roster, hwm=10)
+        stack.callback(self.plane.close)
+        self.plane.start(lambda sender, payload: self.inbox.append((sender, payload)))
+
+    def send(self, other: "Node", payload: bytes) -> bool:
+        return self.plane.send(other.keys.id, other.plane.bound_address, payload)
+
+
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def raw_client(
+    context: SyncContext, node: Node, pair: Pair | None, routing_id: bytes | None = None
+) -> SyncSocket:
+    """A stranger's socket, as anyone on the network can make it."""
+    client = context.socket(zmq.DEALER, socket_class=zmq.Socket)
+    client.linger = 0
+    if routing_id is not None:
+        client.routing_id = routing_id
+    if pair is not None:
+        client.curve_publickey, client.curve_secretkey = pair.public, pair.secret
+        client.curve_serverkey = node.keys.pair.public
+    client.connect(f"tcp://{node.plane.bound_address}")
+    return client
+
+
+async def heard_only_from(node: Node, friend: Node, intruder: SyncSocket) -> None:
+    """The intruder speaks first and for long enough; still only the friend is heard."""
+    for _ in range(5):
+        with contextlib.suppress(zmq.Again):
+            intruder.send(b"let me in", zmq.NOBLOCK)
+    deadline = asyncio.get_running_loop().time() + 0.3  # many times what a handshake takes
+    while asyncio.get_running_loop().time() < deadline or not node.inbox:
+        friend.send(node, b"friend")
+        await asyncio.sleep(0.01)
+    assert set(node.inbox) == {(friend.keys.id, b"friend")}
+
+
+async def test_unlisted_key_is_refused(stack: contextlib.ExitStack) -> None:
+    one, other = new_keys(), new_keys()
+    node, friend = (Node(stack, keys, listing(one, other)) for keys in (one, other))
+    intruder = stack.enter_context(raw_client(friend.context, node, new_keys().pair))
+    await heard_only_from(node, friend, intruder)
+
+
+async def test_null_client_is_refused(stack: contextlib.ExitStack) -> None:
+    one, other = new_keys(), new_keys()
+    node, friend = (Node(stack, keys, listing(one, other)) for keys in (one, other))
+    intruder = stack.enter_context(raw_client(friend.context, node, None))
+    await heard_only_from(node, friend, intruder)
+
+
+async def test_a_listed_key_cannot_speak_as_another(stack: contextlib.ExitStack) -> None:
+    one, evil, victim = new_keys(), new_keys(), new_keys()
+    node = Node(stack, one, listing(one, evil, victim))
+    liar = stack.enter_context(raw_client(node.context, node, evil.pair, routing_id=victim.id.encode()))
+    liar.send(b"I am the victim")
+    await until(lambda: node.inbox)
+    assert node.inbox == [(evil.id, b"I am the victim")]
+
+
+async def test_messages_of_several_frames_are_dropped(stack: contextlib.ExitStack) -> None:
+    one, other = new_keys(), new_keys()
+    node = Node(stack, one, listing(one, other))
+    client = stack.enter_context(raw_client(node.context, node, other.pair))
+    client.send_multipart([b"a", b"b", b"c"])
+    client.send(b"whole")
+    await until(lambda: node.inbox)
+    assert node.inbox == [(other.id, b"whole")]
+
+
+async def test_oversized_messages_end_the_connection(stack: contextlib.ExitStack) -> None:
+    one, other = new_keys(), new_keys()
+    node = Node(stack, one, listing(one, other))
+    client = stack.enter_context(raw_client(node.context, node, other.pair))
+    client.send(b"x" * 100_000)
+    client.send(b"small")
+    friend = Node(stack, other, listing(one, other))
+    await until(lambda: friend.send(node, b"later") and node.inbox)
+    assert {len(payload) for _, payload in node.inbox} <= {5}
+
+
+async def test_dead_handler_admits_nobody() -> None:
+    """Fails closed: the sockets demand an answer from the gate."""
+    one, other = new_keys(), new_keys()
+    roster = listing(one, other)
+    context: SyncContext = zmq.Context()
+    gate = ZapHandler(context, roster)
+    gate.start()
+    plane = Plane(context, bind="127.0.0.1:0", keys=one, roster=roster)
+    inbox: list[bytes] = []
+    plane.start(lambda _, payload: inbox.append(payload))
+    gate.stop()
+    assert not gate.alive
+    with gated(listing(one, other)) as elsewhere:
+        client = Plane(elsewhere, bind="127.0.0.1:0", keys=other, roster=listing(one, other))
+        assert client.send(one.id, plane.bound_address, b"x")
+        assert await asyncio.to_thread(refuses_strangers, elsewhere, plane.bound_address, one.pair.public)
+        await asyncio.sleep(0.3)
+        client.close()
+    assert inbox == []
+    plane.close()
+    context.term()
+
+
+async def test_self_test_tells_an_open_socket(stack: contextlib.ExitStack) -> None:
+    keys = new_keys()
+    node = Node(stack, keys, listing(keys))
+    assert await asyncio.to_thread(
+        refuses_strangers, node.context, node.plane.bound_address, keys.pair.public
+    )
+    ungated: SyncContext = stack.enter_context(zmq.Context())
+    with ungated.socket(zmq.ROUTER, socket_class=zmq.Socket) as careless:
+        careless.linger = 0
+        careless.curve_server = True
+        careless.curve_publickey, careless.curve_secretkey = keys.pair.public, keys.pair.secret
+        careless.bind("tcp://127.0.0.1:*")
+        address = endpoint_address(careless)
+        assert not await asyncio.to_thread(refuses_strangers, node.context, address, keys.pair.public)
+        with pytest.raises(Unguarded, match=f"{address} did not refuse an unknown key"):
+            await asyncio.to_thread(require_guarded, node.context, address, keys.pair.public)
+
+
+async def test_turned_away_then_listed_gets_through(stack: contextlib.ExitStack) -> None:
+    one, other = new_keys(), new_keys()
+    node = Node(stack, one, listing(one))
+    newcomer = Node(stack, other, listing(one, other))
+    refusals: list[NodeId] = []
+    newcomer.plane.on_refused = refusals.append
+    newcomer.send(node, b"early")
+    await until(lambda: newcomer.send(node, b"early") is False and refusals)
+    assert refusals[0] == one.id
+    node.roster.join([Entry(public_key=other.pair.public)])
+    await until(lambda: newcomer.send(node, b"late") and node.inbox)
+    assert node.inbox[0] == (other.id, b"late")
+
+
+async def test_a_peer_that_moves_is_followed(stack: contextlib.ExitStack) -> None:
+    one, other = new_keys(), new_keys()
+    sender = Node(stack, one, listing(one, other))
+    before = Node(stack, other, listing(one, other))
+    assert sender.send(before, b"here")
+    await until(lambda: before.inbox)
+    before.plane.close()
+    after = Node(stack, other, listing(one, other))
+    assert sender.send(after, b"there")
+    await until(lambda: after.inbox)
+    assert after.inbox == [(one.id, b"there")]
+
+
+async def test_a_peer_that_restarts_in_place_is_met_again(stack: contextlib.ExitStack) -> None:
+    one, other = new_keys(), new_keys()
+    sender = Node(stack, one, listing(one, other))
+    before = Node(stack, other, listing(one, other))
+    assert sender.send(before, b"1")
+    await until(lambda: before.inbox)
+    address = before.plane.bound_address
+    before.plane.close()
+    after = Node(stack, other, listing(one, other), bind=address)
+    await until(lambda: sender.send(after, b"2") and after.inbox)
+    assert after.inbox[0] == (one.id, b"2")
+
+
+async def test_many_moves_between_two_nodes_of_one_address(stack: contextlib.ExitStack) -> None:
+    """Routing ids are never reused and an address has one link: either mistake aborts the process."""
+    one, other, third = new_keys(), new_keys(), new_keys()
+    everybody = listing(one, other, third)
+    sender, target = Node(stack, one, everybody), Node(stack, other, everybody)
+    for _ in range(50):
+        sender.plane.send(other.id, target.plane.bound_address, b"right")
+        sender.plane.send(third.id, target.plane.bound_address, b"wrong")
+        sender.plane.disconnect(other.id)
+    await until(lambda: sender.send(target, b"end") and target.inbox)
+    assert {payload for _, payload in target.inbox} <= {b"right", b"end"}
+
+
+async def test_port_in_use_is_said(stack: contextlib.ExitStack) -> None:
+    keys = new_keys()
+    node = Node(stack, keys, listing(keys))
+    with pytest.raises(
+        CannotBind, match=f"cannot listen on {node.plane.bound_address}: .* choose another port"
+    ):
+        Plane(node.context, bind=node.plane.bound_address, keys=keys, roster=node.roster)
+
+
+async def test_ipv6(stack: contextlib.ExitStack) -> None:
+    one, other = new_keys(), new_keys()
+    node, friend = (Node(stack, keys, listing(one, other), bind="[::1]:0") for keys in (one, other))
+    assert friend.send(node, b"six")
+    await until(lambda: node.inbox)
+    assert node.plane.bound_address.startswith("[::1]:")
