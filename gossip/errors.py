@@ -5,13 +5,13 @@ class GossipError(Exception):
     """Base of this folder's errors. No state has changed when one is raised."""
 
 
-class MetaTooLarge(GossipError):  # noqa: N818 -- says what is wrong
+class MetaTooLarge(GossipError):
     """The operator must shorten a field of this node's own meta."""
 
 
-class BadConfig(GossipError, ValueError):  # noqa: N818 -- as above
+class BadConfig(GossipError, ValueError):
     """The operator must correct a timing value."""
 
 
-class Malformed(GossipError):  # noqa: N818 -- as above
+class Malformed(GossipError):
     """A peer sent bytes or claims that no correct node sends; they are counted and dropped."""

@@ -61,7 +61,7 @@ class Swim:
     After the effect Left the machine does nothing any more.
     """
 
-    def __init__(  # noqa: PLR0913 -- one call, in the composition root
+    def __init__(
         self,
         *,
         me: NodeId,

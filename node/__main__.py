@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from node.cli.node_flags import Flags, parse, run_setup
 from node.config import Config, ConfigError, load
@@ -30,7 +31,7 @@ def _run(config: Config, flags: Flags) -> int:
 
     from node.api.access import ExposureError
     from node.api.tls import TlsError
-    from node.app import CannotStart
+    from node.data_directory import CannotStart
     from node.security.keys import BadKey
     from node.security.roster import BadRoster
     from node.security.token import BadToken
@@ -97,12 +98,9 @@ def _check_packages() -> None:
     import sharding
     import state
     import tui
-    from node.app import CannotStart
+    from node.data_directory import CannotStart
 
-    places = {
-        os.path.dirname(os.path.dirname(str(p.__file__)))
-        for p in (node, gossip, sharding, plugins, state, tui)
-    }
+    places = {str(Path(str(p.__file__)).parent.parent) for p in (node, gossip, sharding, plugins, state, tui)}
     if len(places) > 1:
         raise CannotStart(
             f"the packages of collect-node come from several places ({', '.join(sorted(places))}): another project has "

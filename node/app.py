@@ -1,17 +1,14 @@
 """The composition root: one node from its configuration to its last goodbye."""
 
 import asyncio
-import fcntl
 import os
 import random
 import secrets as chance
-import shutil
+import signal
 from collections.abc import Callable
 from importlib.metadata import version as distribution_version
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import zmq
 from aiohttp import web
 from structlog import get_logger
@@ -19,29 +16,28 @@ from structlog import get_logger
 from gossip.config import SwimConfig
 from gossip.effects import Conflict
 from gossip.identity import NodeId
-from gossip.member import Member, Meta, State
-from node import messages
+from gossip.member import Member, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
-from node.api.problems import refuse
 from node.api.tls import load_tls
 from node.config import Config
 from node.core import Core, CoreConfig
+from node.data_directory import CannotStart, DataDirectory
 from node.discovery.mdns import Found, Mdns
 from node.discovery.seeds import Seeds
 from node.effects import Notice
 from node.execution.jobs import JobKey
-from node.execution.roots import FolderRoots, fingerprint
+from node.execution.roots import FolderRoots
 from node.execution.runner import Runner
 from node.execution.secrets import Secrets
 from node.membership import Membership
 from node.membership_driver import Identity, Settings
+from node.presence import Presence
 from node.security.bootstrap import Given, Start, decide
-from node.security.keys import load_keys, raise_boot
+from node.security.keys import load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
 from node.security.token import JoinToken
 from node.security.zap import ZapHandler, require_guarded
-from node.service import Facts
 from node.serving.calls import Calls
 from node.serving.driver import Driver, boottime
 from node.serving.export import Exporter
@@ -63,39 +59,11 @@ LEAVE_WITHIN = 2.0
 READY_AFTER = 5.0
 """Seconds after which a node takes work although it could not compare itself with every peer."""
 FACTS_EVERY = 5.0
-SPACE_WANTED = 32 << 20
-"""Bytes that must be free on the log's disk for intake to be open: room to record what is under way."""
 PROFILES: dict[str, Callable[[], SwimConfig]] = {
     "lan": SwimConfig.lan,
     "wan": SwimConfig.wan,
     "local": SwimConfig.local,
 }
-
-
-class CannotStart(Exception):
-    """The node refuses to start; the message says why and what to do. Nothing was changed."""
-
-
-class DataDirectory:
-    """One process a data directory: an flock that ends with the process."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._fd = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._fd)
-            raise CannotStart(
-                f"{path} is in use by another collect-node; give this one its own --data-dir"
-            ) from None
-
-    def free(self) -> int:
-        return shutil.disk_usage(self.path).free
-
-    def close(self) -> None:
-        os.close(self._fd)
 
 
 class App:
@@ -110,8 +78,6 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._ready = False
-        self._roots: dict[str, tuple[bool, str]] = {}
 
     # ---- start
 
@@ -142,11 +108,11 @@ class App:
         if not isinstance(start, Start):
             raise CannotStart(start.message)
         keys = load_keys(data.path)
-        boot = raise_boot(data.path)
+        boot = next_boot(data.path)
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
-        self._fingerprints()
         self._open_core(keys.id, boot)
+        raise_boot(data.path)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
         gate = ZapHandler(context, roster, start.cluster.join_client.public)
@@ -175,7 +141,7 @@ class App:
         settings = Settings(
             bind=bind,
             bulk=advertised(self.plane.bound_address, advertise, 1),
-            meta=self._meta(),
+            meta=self.presence.meta(),
             config=PROFILES[config.gossip.profile](),
             data_dir=data.path,
             advertise=advertise,
@@ -226,22 +192,25 @@ class App:
 
     async def _start_runner(self) -> None:
         config = self.config
-        self.secrets = Secrets(self.data.path / "secrets")
+        secrets = Secrets(self.data.path / "secrets")
+        self.presence = Presence(
+            config, self.version, self.registry, self.roots, secrets, self.core, self.driver, self.data
+        )
         self.runner = Runner(
             registry=self.registry,
             roots=self.roots,
-            secrets=self.secrets,
+            secrets=secrets,
             network=NetworkRules(config.network.allow, config.network.deny),
             on_report=self.driver.reported,
-            log=lambda event, **fields: log.info(event, **fields),
+            log=log.info,
             workers=config.resources.workers,
         )
         await self.runner.start()
         self._stopping.append(self.runner.close)
 
     def _compose(self, start: Start) -> None:
-        self.overview = Overview(self.core, self.registry, self.facts, start.cluster.mesh_id)
-        self.local = Local(self.core, self.driver, self._check_intake)
+        self.overview = Overview(self.core, self.registry, self.presence.facts, start.cluster.mesh_id)
+        self.local = Local(self.core, self.driver, self.presence.check_intake)
         operations: dict[str, Any] = {}
         self.calls = Calls(self.driver.send, operations)
         self._stopping.append(self.calls.close)
@@ -252,8 +221,8 @@ class App:
             self.hub,
             self.overview,
             self.registry,
-            facts=self._spec_facts,
-            ready=self.readiness,
+            facts=self.presence.spec_facts,
+            ready=self.presence.readiness,
             pause_node=self._pause,
             exporter=Exporter(self.roots),
         )
@@ -278,7 +247,7 @@ class App:
         host, port = runner.addresses[0][:2]
         scheme = "https" if context else "http"
         shown = str(http.advertise) if http.advertise else f"{host}:{port}"
-        self.url = f"{scheme}://{shown}"
+        self.url = self.presence.url = f"{scheme}://{shown}"
 
     def _discover(self, start: Start) -> None:
         rng = random.Random(chance.randbits(64))
@@ -296,80 +265,7 @@ class App:
     def _background(self, coroutine: Any) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
 
-    # ---- facts about this node
-
-    def _fingerprints(self) -> None:
-        for name, folder in self.roots.folders().items():
-            self._roots[name] = (self.config.roots[name].shared, fingerprint(folder))
-
-    def facts(self) -> messages.Facts:
-        node = self.config.node
-        return messages.Facts(
-            name=node.name,
-            roots=self._roots,
-            plugins=self.registry.versions(),
-            secrets=sorted(self.secrets.names()),
-            labels=dict(node.labels),
-            http=self.url,
-            version=self.version,
-            paused=self.core.executor.paused,
-            region=node.region,
-            zone=node.zone,
-        )
-
-    def _spec_facts(self) -> Facts:
-        known = self.core.steward.leasing.facts
-        live = self.core.ownership.live()
-        present = {secret for node, facts in known.items() if node in live for secret in facts.secrets}
-        members = self.core.ownership.members
-        return Facts(
-            roots={name: shared for name, (shared, _) in self._roots.items()},
-            folders={name: str(folder) for name, folder in self.roots.folders().items()},
-            secrets=frozenset(present | set(self.secrets.names())),
-            nodes=frozenset([*live, *(members[node].meta.name for node in live)]),
-            replicas=min(len(live), self.config.state.replicas),
-        )
-
-    def _meta(self) -> Meta:
-        node = self.config.node
-        return Meta(
-            name=node.name,
-            region=node.region,
-            zone=node.zone,
-            weight=node.weight,
-            version=self.version,
-            ready=self._ready and self.driver.stalled is None,
-            http=self.url,
-        )
-
-    def _update_meta(self) -> None:
-        self.membership.set_meta(self._meta())
-
-    def readiness(self) -> tuple[bool, list[str]]:
-        reasons = []
-        if not self._ready:
-            reasons.append("this node is comparing its state with its peers")
-        if self.driver.stalled is not None:
-            reasons.append(f"the log cannot be written: {self.driver.stalled.strerror}")
-        if self.data.free() < SPACE_WANTED:
-            reasons.append(f"less than {SPACE_WANTED >> 20} MiB are free below {self.data.path}")
-        if not self.gate.alive or not self.membership.alive:
-            reasons.append("a guard thread has died")
-        return not reasons, reasons
-
-    def _check_intake(self) -> None:
-        """Raises Refused 507 while the disk has no room."""
-        stalled, free = self.driver.stalled, self.data.free()
-        if stalled is not None or free < SPACE_WANTED:
-            why = stalled.strerror if stalled is not None else f"only {free >> 20} MiB are free"
-            refused = refuse(
-                507, "disk-full", f"node {self.config.node.name} takes nothing new: {why} below {self.data.path}. "
-                "Free some space, or ask another node",
-            )  # fmt: skip
-            refused.retry_after = 5.0
-            raise refused
-
-    def _pause(self, paused: bool) -> None:
+    def _pause(self, *, paused: bool) -> None:
         self.core.executor.pause(paused=paused)
         self.driver.kick()
         self._tell_facts()
@@ -380,7 +276,7 @@ class App:
         entry = self.roster.entry(to)
         return entry is not None and bool(entry.bulk) and self.plane.send(to, entry.bulk, payload)
 
-    def _stop_job(self, key: JobKey, drain: bool) -> None:
+    def _stop_job(self, key: JobKey, *, drain: bool) -> None:
         self.runner.stop_job(key, drain=drain)
 
     def _notice(self, notice: Notice) -> None:
@@ -410,7 +306,7 @@ class App:
         )
 
     def _tell_facts(self) -> None:
-        facts = self.facts()
+        facts = self.presence.facts()
         self.core.receive(self.me, facts, boottime(), 0)
         for node in sorted(self.core.ownership.live() - {self.me}):
             self.driver.send(node, facts)
@@ -425,18 +321,26 @@ class App:
         began = boottime()
         said: bool | None = None
         while True:
-            others = self.core.ownership.live() - {self.me}
-            if not self._ready:
-                alone = not others and boottime() - began > (
-                    1.0 if not self.roster.entries()[1:] else READY_AFTER
-                )
-                compared = bool(others) and others <= self.core.replicator.synced
-                self._ready = alone or compared or boottime() - began > READY_AFTER
-            able = self._ready and self.driver.stalled is None and self.data.free() >= SPACE_WANTED
-            if able != said:
-                said = able
-                self.membership.set_meta(msgspec.structs.replace(self._meta(), ready=able))
+            if not self.gate.alive or not self.membership.alive:
+                log.critical("a guard thread has died; this node stops")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            if not self.presence.compared:
+                self.presence.compared = self._compared(boottime() - began)
+            if self.presence.able != said:
+                said = self.presence.able
+                self._update_meta()
             await asyncio.sleep(0.1)
+
+    def _compared(self, waited: float) -> bool:
+        """Equal with every live peer, or alone, or it has taken too long."""
+        others = self.core.ownership.live() - {self.me}
+        if others:
+            return others <= self.core.replicator.synced or waited > READY_AFTER
+        return waited > (READY_AFTER if len(self.roster.entries()) > 1 else 1.0)
+
+    def _update_meta(self) -> None:
+        self.membership.set_meta(self.presence.meta())
 
     # ---- end
 

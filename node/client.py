@@ -123,7 +123,7 @@ class Client(Connection):
             if_match=if_match,
         )
 
-    async def control_many(  # noqa: PLR0913 -- the parts of the filter
+    async def control_many(
         self,
         action: str,
         arguments: dict[str, Any] | None = None,

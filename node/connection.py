@@ -56,7 +56,7 @@ class ProblemError(Exception):
         self.retry_after = retry_after
 
 
-class Unreachable(Exception):  # noqa: N818 -- what the nodes are
+class Unreachable(Exception):
     """None of the known nodes answered; `urls` are those tried, the message has the last reason."""
 
     def __init__(self, urls: Sequence[str], reason: str) -> None:

@@ -1,6 +1,7 @@
 """One node's cores, tied together: members, messages, reports and time in, effects out. Pure.
 
-Everything that reaches the core is handled at once and leaves its effects in one list; what one part says to another
+Everything that reaches the core is handled at once and leaves its effects in one list; what one part says to
+another
 part of the same node never leaves the core.
 """
 
@@ -15,7 +16,7 @@ from node import messages
 from node.effects import Effect, Send, Settled
 from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
-from node.messages import Facts, Message
+from node.messages import Message
 from node.replication import Replicator
 from node.stewardship.ownership import Ownership, OwnershipConfig
 from node.stewardship.steward import Steward
@@ -29,7 +30,9 @@ from state.model import Fact
 
 
 class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`slots` is fixed for a region; only the simulator uses fewer. `concurrency`: long jobs at once on this node."""
+    """`slots` is fixed for a region; only the simulator uses fewer. `concurrency`: long jobs at once on this
+    node.
+    """
 
     region: str = "local"
     replicas: int = 3

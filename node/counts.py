@@ -1,4 +1,6 @@
-"""How many tasks are in which state, of the slots that this node stewards; bulk tasks are counted by bitmap."""
+"""How many tasks are in which state, of the slots that this node stewards; bulk tasks are counted by
+bitmap.
+"""
 
 from pyroaring import BitMap
 

@@ -49,6 +49,7 @@ ROSTER = b"\x01\x02"
 
 MAX_SOUGHT = 16  # nodes of one roster message that are looked for when gossip has not brought them
 SAVE_PAUSE = 2.0  # seconds between two looks at what is to be saved
+SAVE_SOON = 0.05  # seconds from a new member to its being saved: several that come together are saved once
 OFFERS_PER_SYNC = 3  # roster offers in the time between two push-pulls
 
 log = get_logger(__name__)
@@ -97,6 +98,7 @@ class Driver:
         self._contacts_path = settings.data_dir / CONTACTS_FILE
         self._saving = threading.Lock()
         self._saved: tuple[bytes, bytes] = (b"", b"")
+        self._new_member = asyncio.Event()
         with contextlib.ExitStack() as opening:
             self._open(context, settings, opening)
             self._swim = self._machine(settings)
@@ -181,9 +183,15 @@ class Driver:
         return dict(self._introductions.failures)
 
     async def keep_saved(self) -> None:
-        """Put contacts and roster on disk soon after they changed, off this loop; ends by cancellation."""
+        """Put contacts and roster on disk soon after they changed, off this loop; ends by cancellation.
+
+        New members at once: if all nodes die together, nobody else can tell this one where they are.
+        """
         while True:
-            await asyncio.sleep(SAVE_PAUSE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._new_member.wait(), SAVE_PAUSE)
+                self._new_member.clear()
+                await asyncio.sleep(SAVE_SOON)
             try:
                 await asyncio.to_thread(self._save, self._swim.contacts())
             except OSError as error:
@@ -266,6 +274,7 @@ class Driver:
         if member.state in (State.DEAD, State.LEFT):
             self._plane.disconnect(member.id)
         elif effect.before not in LIVE:
+            self._new_member.set()
             self._spread.offer(member.id)
 
     def _roster_changed(self, ids: frozenset[NodeId]) -> None:

@@ -1,5 +1,8 @@
-"""What users ask for, as facts: submits and wishes. Pure; the service writes them, whatever node they came through."""
+"""What users ask for, as facts: submits and wishes. Pure; the service writes them, whatever node they came
+through.
+"""
 
+import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,6 +12,7 @@ import msgspec
 from sharding.key import TaskId, batch_name
 from sharding.slots import GROUP_LINES, SLOTS, group_digest, named_digest, slot_of
 from state import model
+from state.entries import Batch
 from state.envelope import Writer
 from state.ledger import CHUNK_BYTES, Ledger
 from state.model import Fact, Part, Wish
@@ -17,7 +21,9 @@ FactOf = tuple[str | None, str, Fact]
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Who accepts a submit: node id, its writer, region, and the fingerprints of the roots that the specs use."""
+    """Who accepts a submit: node id, its writer, region, and the fingerprints of the roots that the specs
+    use.
+    """
 
     node: str
     writer: Writer
@@ -40,7 +46,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 def group(
     specs: Sequence[bytes], *, tenant: str, key: str, region: str, name: str | None = None, slots: int = SLOTS
 ) -> list[Submission]:
-    """Cut a submit into groups; ids derive from (tenant, key, line), or for a named task from (tenant, name)."""
+    """Cut a submit into groups; ids derive from (tenant, key, line), or for a named task from (tenant,
+    name).
+    """
     groups = []
     for number, start in enumerate(range(0, len(specs), GROUP_LINES)):
         part = list(specs[start : start + GROUP_LINES])
@@ -52,7 +60,9 @@ def group(
     return groups
 
 
-def submit_facts(submission: Submission, origin: Origin, *, tenant: str, key: str, now_ms: int) -> list[FactOf]:
+def submit_facts(
+    submission: Submission, origin: Origin, *, tenant: str, key: str, now_ms: int
+) -> list[FactOf]:
     """The facts that create the group's tasks."""
     facts: list[FactOf] = []
     start = 0
@@ -99,15 +109,32 @@ def wish(
     arguments: dict[str, Any] | None = None,
     run: str = "",
 ) -> FactOf:
-    """The fact of a wish; its revision is one above all wishes known here about these tasks. `key`: the request's, so
-    that a repeated request is the same fact."""
+    """The fact of a wish; its revision is one above all wishes known here about these tasks. `key`: the
+    request's, so that a repeated request is the same fact (see `heard`).
+    """
     tasks = ledger.batches[batch].tasks
     known = (w.revision for index in indices if index in tasks for w in tasks[index].wishes)
     fact = Wish(1 + max(known, default=0), kind, now_ms, indices, by, arguments or {}, run)
-    name = hashlib.blake2b(f"{kind}|{key}".encode(), digest_size=8).hexdigest()
-    return (batch, model.key_of("w", batch, name, writer), fact)
+    return (batch, model.key_of("w", batch, wish_name(kind, key, indices), writer), fact)
 
 
-def run_name(kind: str, tenant: str, key: str) -> str:
-    """The run that a request starts, named after its key: the same however often and through whatever node it comes."""
-    return f"{kind}-{hashlib.blake2b(f'{tenant}|{key}'.encode(), digest_size=6).hexdigest()}"
+def wish_name(kind: str, key: str, indices: list[int]) -> str:
+    return hashlib.blake2b(f"{kind}|{key}|{indices}".encode(), digest_size=8).hexdigest()
+
+
+def heard(batch: Batch, kind: str, key: str, indices: list[int]) -> bool:
+    """Whether this very request was made before, through whatever node."""
+    return wish_name(kind, key, indices) in batch.heard
+
+
+def run_name(kind: str, tenant: str, key: str, now_ms: int) -> str:
+    """The run that a request starts: an instant, so that run ids sort by age, and the hash of the request's
+    key.
+    """
+    digest = hashlib.blake2b(f"{tenant}|{key}".encode(), digest_size=6).hexdigest()
+    return f"{instant_name(now_ms)}-{kind}-{digest}"
+
+
+def instant_name(ms: int) -> str:
+    """An instant in UTC as the beginning of a run's id; the whole id of the run of a scheduled instant."""
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y%m%dT%H%M%SZ")

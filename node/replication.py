@@ -1,11 +1,15 @@
 """When a fact is safe, and how replicas become equal. Pure: effects out, no I/O.
 
-A write is applied here, appended to the log and sent to the slot's other live replicas in one step. It is *settled*
-when it is durable here and on the fastest other replica, or after `ACK_TIMEOUT` with what it has achieved by then.
+A write is applied here, appended to the log and sent to the slot's other live replicas in one step. It is
+*settled*
+when it is durable here and on the fastest other replica, or after `ACK_TIMEOUT` with what it has achieved by
+then.
 Nothing that arrives is acknowledged (`Stored`) before it is durable here.
 
-Lost messages show as gaps or unequal digests: each second a root digest goes to each peer; where it differs, digests
-a slot, then heads, then the missing envelopes from the log of whoever has them. A node that no longer is a replica of
+Lost messages show as gaps or unequal digests: each second a root digest goes to each peer; where it differs,
+digests
+a slot, then heads, then the missing envelopes from the log of whoever has them. A node that no longer is a
+replica of
 a slot it holds keeps offering it in the same way, so nothing that only it accepted is lost.
 
 Invariant (I1): `Settled(level=n)` is never said before n disks hold the write.
@@ -24,7 +28,9 @@ from state.ledger import Change, Gap, Ledger
 from state.model import Fact
 
 ACK_TIMEOUT = 1.0
-"""Seconds that a write waits for a second disk. Longer: fewer answers with durability 1 while a replica is slow."""
+"""Seconds that a write waits for a second disk. Longer: fewer answers with durability 1 while a replica is
+slow.
+"""
 DIGEST_INTERVAL = 0.5
 """Seconds between digests to each peer; replicas are to be equal within a second."""
 MESSAGE_BYTES = 4 << 20
@@ -45,7 +51,9 @@ class _Ticket:
 
 
 class Replicator:
-    """`on_change(slot, changes, author)` is called, within `handle`, for every fact that becomes known here."""
+    """`on_change(slot, changes, author)` is called, within `handle`, for every fact that becomes known
+    here.
+    """
 
     def __init__(
         self,
@@ -106,7 +114,9 @@ class Replicator:
         return ticket_id
 
     def load(self, data: bytes) -> Envelope | None:
-        """Apply an envelope from the own log at start; None if the ledger cannot take it (a gap after damage)."""
+        """Apply an envelope from the own log at start; None if the ledger cannot take it (a gap after
+        damage).
+        """
         item = envelopes.decode(data)
         try:
             self.ledger(item.slot).apply(item)
@@ -212,7 +222,9 @@ class Replicator:
             self._waiting.append((0, sender, names))
 
     def _ask(self, sender: NodeId, slot: int, now: float) -> None:
-        """Say what we have of a slot in which something is missing; not more often than five times a second."""
+        """Say what we have of a slot in which something is missing; not more often than five times a
+        second.
+        """
         if self._asked.get((sender, slot), -1.0) + 0.2 > now:
             return
         self._asked[sender, slot] = now

@@ -12,15 +12,6 @@ TERMINAL = frozenset({"succeeded", "partial", "failed", "cancelled"})
 SHARD_STATES = ("pending", "leased", "running", "succeeded", "failed", "cancelled")
 
 
-class Plugged(msgspec.Struct, kw_only=True):
-    """A source, sink or transform of a spec: the plugin's name and, for sinks, key and mode; the rest is its options."""
-
-    plugin: str
-    options: dict[str, Any] = {}
-    key: list[str] = []
-    mode: str | None = None
-
-
 class RangeSpec(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     field: str
     from_: Any = msgspec.field(name="from")
@@ -162,7 +153,7 @@ class Page(msgspec.Struct, kw_only=True):
 
 
 class ProblemItem(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One error of a request: a JSON pointer into the body, the value ("***" for secrets), what is allowed, the remedy."""
+    """One error of a request: a JSON pointer into the body, the value ("***" for secrets), the remedy."""
 
     pointer: str
     message: str

@@ -87,12 +87,19 @@ class Service(Protocol):
     async def why(self, ref: str, *, tenant: str | None) -> Why: ...
 
     async def control(
-        self, ref: str, action: str, arguments: dict[str, Any], *, tenant: str | None, if_match: int | None, key: str
+        self,
+        ref: str,
+        action: str,
+        arguments: dict[str, Any],
+        *,
+        tenant: str | None,
+        if_match: int | None,
+        key: str,
     ) -> Task:
         """`action`: pause, resume, cancel, retry, patch, replace, delete. Arguments:
 
         retry    strategy, attempts, delay, max_delay (numbers; all optional), or letters (a list of dead letters to
-                 replay, edited or not), or codes / ids (which of the listed ones to replay), or dead_letters = True (all)
+                 replay, edited or not), or codes / ids (which ones to replay), or dead_letters = True (all)
         patch    priority, limits, retry
         replace  spec (canonical bytes)
         delete   answers the task as it was
@@ -109,7 +116,9 @@ class Service(Protocol):
         ...
 
     def plugins(self) -> list[dict[str, Any]]: ...
-    def events(self, *, after: int | None, task: str | None) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
+    def events(
+        self, *, after: int | None, task: str | None
+    ) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
         """(id, kind, data): task and member changes as this node learns of them; ids grow, `after` replays."""
         ...
 

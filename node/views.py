@@ -1,19 +1,19 @@
-"""What people are shown of a task: facts and, at its steward, the work under way, read into the shapes of `schema`.
+"""What people are shown of a task: facts and, at its steward, the work under way, read into the shapes of
+`schema`.
 
 Pure: everything comes from the core's memory; `wall_ms` is the time of the answer.
 """
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from node.core import Core
 from node.schema import Coverage, DeadLetterItem, ErrorEntry, Records, Run, Shard, Task
+from node.stewardship.preparation import covered_by, cursor_of
 from node.stewardship.run import RunWork
 from node.stewardship.specs import Effective, effective
-from node.stewardship.steward import covered_by, cursor_of
 from node.stewardship.work import TaskWork
 from plugins import ordering
 from sharding.key import TaskId
@@ -100,7 +100,9 @@ class TaskReader:
 
     def _last(self) -> tuple[str, str | None]:
         ended = self._ended_runs()
-        if ended and not (self.desired.cancelled_at >= 0 and ended[-1].state in ("failed",)):
+        if self.effective.spec.schedule is not None and self.desired.cancelled_at >= 0:
+            return "cancelled", None
+        if ended and not (self.desired.cancelled_at >= 0 and ended[-1].state == "failed"):
             return ended[-1].state, ended[-1].error
         return "cancelled", "cancelled before it ran" if not ended else None
 
@@ -167,7 +169,7 @@ class TaskReader:
             records=Records(totals.read, totals.written, totals.skipped, totals.dead),
             bytes=totals.bytes,
             progress=progress,
-            rate=round(totals.written / seconds, 1) if seconds > 0 and totals.written else None,
+            rate=round(totals.read / seconds, 1) if seconds > 0 and totals.read else None,
             eta_s=_eta(progress, seconds) if state == "running" else None,
             error=(known.error or None)
             if known is not None and ended
@@ -177,7 +179,7 @@ class TaskReader:
         )
 
     def _shard_states(self, name: str) -> dict[str, tuple[str, PlannedShard, Live | Ended | None]]:
-        """shard key -> (state, plan, what is known of it)."""
+        """Shard key -> (state, plan, what is known of it)."""
         facts = self.facts.runs.get(name) or RunFacts()
         live = self.live_run if self.live_run is not None and self.live_run.name == name else None
         if live is not None:
@@ -360,17 +362,22 @@ def _progress(shards: Iterable[tuple[str, PlannedShard, Live | Ended | None]]) -
     done = total = 0.0
     for state, plan, known in shards:
         total += plan.weight
-        done += plan.weight * (
-            1.0 if state == "succeeded" else _within(plan, known.position if known else None)
-        )
+        done += plan.weight * (1.0 if state == "succeeded" else _within(plan, known))
     return round(min(1.0, done / total), 4) if total else None
 
 
-def _within(plan: PlannedShard, position: Any) -> float:
-    numbers = (plan.start or 0, plan.end, position)
-    if not all(isinstance(number, int | float) for number in numbers) or plan.end <= numbers[0]:
+def _within(plan: PlannedShard, known: Live | Ended | None) -> float:
+    """The part of one shard that is done: by its committed position or, between commits, by the bytes it has
+    read.
+    """
+    if known is None:
         return 0.0
-    return float(max(0.0, min(1.0, (position - numbers[0]) / (plan.end - numbers[0]))))
+    start = plan.start or 0
+    numbers = (start, plan.end)
+    if not all(isinstance(number, int | float) for number in numbers) or plan.end <= start:
+        return 0.0
+    at = known.position if isinstance(known.position, int | float) else start
+    return float(max(0.0, min(1.0, max(at - start, known.totals.bytes) / (plan.end - start))))
 
 
 def _eta(progress: float | None, seconds: float) -> float | None:

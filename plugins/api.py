@@ -59,7 +59,7 @@ class CollectError(Exception):
         self.code = code or type(self).code
 
 
-class Retryable(CollectError):  # noqa: N818 -- named by what may be done about it
+class Retryable(CollectError):
     """It may work later: the shard is tried again, after `after` seconds if given, else as the task says."""
 
     code = "retryable"
@@ -69,7 +69,7 @@ class Retryable(CollectError):  # noqa: N818 -- named by what may be done about 
         self.after = after
 
 
-class Permanent(CollectError):  # noqa: N818 -- as above
+class Permanent(CollectError):
     """It will not work, however often it is tried: the shard fails with this reason."""
 
     code = "permanent"
@@ -86,7 +86,7 @@ class RecordError(CollectError):
         self.reason = reason
 
 
-class PositionMoved(CollectError):  # noqa: N818 -- says what happened
+class PositionMoved(CollectError):
     """A commit found another position than it expected; nothing was stored. `position`: what it found."""
 
     code = "position-moved"
@@ -201,7 +201,10 @@ class SinkContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run whose shards are all done; `shards`: their keys. `replaces`: earlier runs give way to it."""
+    """A run whose shards are done; `shards`: their keys. `replaces`: earlier runs give way to it.
+
+    `complete` False: only these shards of it; it may be published again with more of them.
+    """
 
     task: str
     run: str

@@ -47,7 +47,7 @@ class OptionProblem(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
 
 
-class InvalidOption(ValueError):  # noqa: N818 -- says what it is about
+class InvalidOption(ValueError):
     """Raised by an `Options.__post_init__`: which field, why, what is allowed, the remedy."""
 
     def __init__(self, field: str, message: str, *, allowed: Any = None, remedy: str | None = None) -> None:
@@ -58,7 +58,7 @@ class InvalidOption(ValueError):  # noqa: N818 -- says what it is about
         self.remedy = remedy
 
 
-class OptionErrors(CollectError):  # noqa: N818 -- there are several
+class OptionErrors(CollectError):
     """The options are not what the plugin takes; `problems` lists every reason. Nothing was changed."""
 
     code = "options"

@@ -94,7 +94,7 @@ def multiset(records: Sequence[Record]) -> Mapping[bytes, int]:
     return collections.Counter(msgspec.json.encode(record, order="deterministic") for record in records)
 
 
-async def check_collector(  # noqa: PLR0913 -- keywords, most with a default
+async def check_collector(
     make: Callable[[], Collector],
     options: Any,
     *,

@@ -5,6 +5,7 @@ rendezvous hashing (Thaler and Ravishankar 1998; weights as -w / ln(u), Schindel
 form of consistent hashing: when a member leaves, each of its slots goes to a member that already holds the
 data, and nothing else moves. The first R of the ranking, spread over zones, are the slot's replicas.
 
-Everything here is immutable and depends on its arguments only; the hash is stable over processes and versions.
+Everything here is immutable and depends on its arguments only; the hash is stable over processes and
+versions.
 May import `gossip.identity`, xxhash.
 """

@@ -1,4 +1,6 @@
-"""Who takes the next unit of work: consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2016)."""
+"""Who takes the next unit of work: consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam
+2016).
+"""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +13,9 @@ CAP = 1.25
 
 
 def choose(affinity: str, loads: Mapping[NodeId, float]) -> NodeId | None:
-    """The best ranked of the nodes whose load stays within the cap when it takes one more; None if there is no node."""
+    """The best ranked of the nodes whose load stays within the cap when it takes one more; None if there is
+    no node.
+    """
     if not loads:
         return None
     limit = max(1.0, math.ceil(CAP * (sum(loads.values()) + 1) / len(loads)))

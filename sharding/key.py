@@ -8,10 +8,10 @@ import base64
 import re
 from typing import NamedTuple
 
-_ID = re.compile(r"^([a-z0-9]{1,16})-([0-9a-f]{3})-([a-z2-7]{13})([0-9a-f]{3})$")
+_ID = re.compile(r"^([a-z0-9]{1,16})-([0-9a-f]{3})-([a-z2-7]{13})([0-9a-f]{3})\Z")
 
 BATCH_LENGTH = 13
-REGION = re.compile(r"^[a-z0-9]{1,16}$")
+REGION = re.compile(r"^[a-z0-9]{1,16}\Z")
 
 
 class TaskId(NamedTuple):
@@ -27,7 +27,9 @@ class TaskId(NamedTuple):
 
 
 def batch_name(digest: bytes) -> str:
-    """13 base32 characters (65 bits) from bytes 4 to 13 of a 16-byte digest; the first four chose the slot."""
+    """13 base32 characters (65 bits) from bytes 4 to 13 of a 16-byte digest; the first four chose the
+    slot.
+    """
     return base64.b32encode(digest[4:14]).decode().lower()[:BATCH_LENGTH]
 
 

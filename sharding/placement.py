@@ -1,6 +1,7 @@
 """Which members hold a slot, in order of preference.
 
-Invariant: removing a member moves only its slots, each to the next in the same ranking; adding one takes slots
+Invariant: removing a member moves only its slots, each to the next in the same ranking; adding one takes
+slots
 for itself only.
 """
 

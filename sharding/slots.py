@@ -6,7 +6,9 @@ Hashes of names that users choose use BLAKE2b, so that nobody can aim many names
 import hashlib
 
 SLOTS = 4096
-"""Fixed for the life of a region. Measured max/mean load over nodes: 1.00 on 3 nodes, 1.21 on 50; with 1024: 1.41 on 50."""
+"""Fixed for the life of a region. Measured max/mean load over nodes: 1.00 on 3 nodes, 1.21 on 50; with 1024:
+1.41 on 50.
+"""
 
 GROUP_LINES = 500
 """Lines of a bulk submit that go into one slot as one value."""

@@ -9,10 +9,14 @@ wrote, and two replicas that hold the same envelopes hold the same content. What
 (who ran what, what the user wished) is decided when it is *read*, by pure functions over all facts (`join`).
 Facts are immutable where they can be; the rest are overwritten by their own writer only, later over earlier.
 
-Invariants: a replica applies an author's envelopes of a slot without a gap, in order (`Ledger.apply`); an author
-is one boot of one node and never reuses a sequence number; no update is larger than 1 MiB or nested (`prepass`).
+Invariants: a replica applies an author's envelopes of a slot without a gap, in order (`Ledger.apply`); an
+author
+is one boot of one node and never reuses a sequence number; no update is larger than 1 MiB or nested
+(`prepass`).
 
-`model` names the facts and their keys, `ledger` indexes a slot's facts, `join` reads them, `coverage` does the
-arithmetic of ranges, `sync` says what another replica lacks. `storage/` alone touches the disk; the rest is pure.
+`model` names the facts and their keys, `ledger` indexes a slot's facts, `join` reads them, `coverage` does
+the
+arithmetic of ranges, `sync` says what another replica lacks. `storage/` alone touches the disk; the rest is
+pure.
 May import gossip.identity, pycrdt (`document` only), pyroaring, msgspec, xxhash.
 """

@@ -1,4 +1,5 @@
-"""Arithmetic of half-open ranges `[from, to)` in one ordered domain. Pure; bounds are compared as they are given.
+"""Arithmetic of half-open ranges `[from, to)` in one ordered domain. Pure; bounds are compared as they are
+given.
 
 `order` maps a bound to something comparable (instants and numbers come as strings too); default: itself.
 """

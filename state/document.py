@@ -46,7 +46,8 @@ class Document:
     def apply(self, update: bytes, *, author: str) -> list[tuple[str, bytes]]:
         """Merge another author's update, its next one; the keys it changed with their values.
 
-        Raises Malformed, with nothing applied, for an update that this program does not write, or that does not
+        Raises Malformed, with nothing applied, for an update that this program does not write, or that does
+        not
         go on where the author's last one ended.
         """
         shape = inspect(update)

@@ -1,6 +1,7 @@
 """A slot's facts, indexed by what they speak of: batches, tasks of a batch, runs of a task.
 
-These are plain holders that `Ledger` fills; `join` reads them. Bulk tasks that ended without incident cost a bit
+These are plain holders that `Ledger` fills; `join` reads them. Bulk tasks that ended without incident cost a
+bit
 in a bitmap; only a task about which more is known has a `TaskFacts`.
 """
 
@@ -59,6 +60,7 @@ class Batch:
         "count",
         "created_ms",
         "done",
+        "heard",
         "key",
         "name",
         "origin",
@@ -85,10 +87,14 @@ class Batch:
         self.done = BitMap()
         self.outcomes: list[Outcome] = []
         self.parts: dict[int, tuple[SegmentId, str]] = {}
+        self.heard: set[str] = set()
+        """Names of the wishes that are known, each made from its request's key."""
         self.tasks: dict[int, TaskFacts] = {}
 
     def add_part(self, segment: SegmentId, key: str, part: Part) -> None:
-        """Merge a part; of two copies with different stories the one created first counts, then the smaller key."""
+        """Merge a part; of two copies with different stories the one created first counts, then the smaller
+        key.
+        """
         if (part.created_ms, part.origin, part.key) < (self.created_ms, self.origin, self.key):
             self.created_ms, self.origin, self.key = part.created_ms, part.origin, part.key
             self.roots, self.content = part.roots, part.content

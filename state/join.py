@@ -1,7 +1,10 @@
-"""What a set of facts means: the merge rules, as pure functions of all facts of a task, in whatever order they came.
+"""What a set of facts means: the merge rules, as pure functions of all facts of a task, in whatever order
+they came.
 
-Rules. Facts of a run: by token, then position; a terminal state is final, succeeded > partial > cancelled > failed.
-Cancel is absorbing for every run asked for up to its revision; other wishes count by (revision, time, kind). The plan
+Rules. Facts of a run: by token, then position; a terminal state is final, succeeded > partial > cancelled >
+failed.
+Cancel is absorbing for every run asked for up to its revision; other wishes count by (revision, time, kind).
+The plan
 of the lowest token is the plan. A shard that ended for one steward has ended for all, the better end counts.
 """
 
@@ -55,23 +58,26 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING_DESIRED = Desired()
 
 
-def _order(wish: Wish) -> tuple[int, int, str, str]:
-    return (wish.revision, wish.at_ms, wish.kind, wish.by)
+def _order(wish: Wish) -> tuple[int, int, str, bytes]:
+    """The last part decides only between wishes of one kind of the same millisecond."""
+    return (wish.revision, wish.at_ms, wish.kind, msgspec.json.encode(wish, order="deterministic"))
 
 
 def desired(wishes: Iterable[Wish]) -> Desired:
     """All wishes of one task joined; independent of their order and of repetition."""
-    ordered = sorted(wishes, key=_order)
+    found = list(wishes)
+    ordered = sorted(found, key=_order) if len(found) > 1 else found
     if not ordered:
         return NOTHING_DESIRED
     state: dict[str, Any] = {"cancelled_at": -1, "generation": 0}
     requests: dict[str, Request] = {}
-    for wish in ordered:
-        _fold(state, requests, wish)
+    for wish, before in zip(ordered, [None, *ordered], strict=False):
+        if wish != before:
+            _fold(state, requests, wish)
     return Desired(
         revision=ordered[-1].revision,
         updated_ms=max(wish.at_ms for wish in ordered),
-        requests=tuple(requests[run] for run in sorted(requests, key=lambda r: (requests[r].revision, r))),
+        requests=tuple(sorted(requests.values(), key=lambda request: (request.revision, request.run))),
         **state,
     )
 
@@ -107,9 +113,12 @@ def _fold(state: dict[str, Any], requests: dict[str, Request], wish: Wish) -> No
 
 
 def _request(requests: dict[str, Request], wish: Wish) -> None:
-    known = requests.get(wish.run)
-    if known is None or wish.revision < known.revision:
-        requests[wish.run] = Request(
+    name = wish.run.rpartition("-")[
+        2
+    ]  # the hash of the request's key: a repeat through another node is the same run
+    known = requests.get(name)
+    if known is None or (wish.revision, wish.run) < (known.revision, known.run):
+        requests[name] = Request(
             wish.run,
             wish.revision,
             wish.at_ms,
@@ -177,11 +186,11 @@ def first_request(batch: Batch) -> Request:
 
 
 def covered(task: TaskFacts, generation: int) -> list[tuple[str, tuple[Any, Any]]]:
-    """`(run, [from, to))` of every shard that ended well in a run of the generation; a retry repeats nothing."""
+    """`(run, [from, to))` of every published shard of the generation's runs; a retry repeats nothing."""
     found: dict[tuple[str, str], tuple[str, tuple[Any, Any]]] = {}
     for name, run in sorted(task.runs.items()):
         fact, plan = run_fact(run.facts), plan_of(run)
-        if fact is None or plan is None or fact.generation != generation:
+        if fact is None or plan is None or fact.generation != generation or not fact.published:
             continue
         for shard in plan.shards:
             ended = run.ended.get(shard.key)

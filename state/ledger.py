@@ -25,6 +25,7 @@ from state.model import (
     Claim,
     Cleared,
     Finished,
+    Letter,
     Letters,
     Outcomes,
     Part,
@@ -83,7 +84,8 @@ class Ledger:
     ) -> tuple[list[Envelope], list[Change]]:
         """Write `(batch, key, fact)` as this author; the envelopes to log and send, and what changed.
 
-        `batch` None, or a batch that is not here yet: the author's open segment. Raises nothing; an author writes
+        `batch` None, or a batch that is not here yet: the author's open segment. Raises nothing; an author
+        writes
         only keys that bear its name.
         """
         chunks: list[tuple[SegmentId, dict[str, bytes]]] = []
@@ -135,7 +137,8 @@ class Ledger:
     def apply(self, envelope: Envelope) -> list[Change] | None:
         """Merge an envelope; what changed. None: it was here already.
 
-        Raises Gap when an earlier one of its author is missing, BadEnvelope (nothing persisted, nothing indexed)
+        Raises Gap when an earlier one of its author is missing, BadEnvelope (nothing persisted, nothing
+        indexed)
         when it is not of the form that an honest author writes.
         """
         head = self.heads.get(envelope.author, 0)
@@ -174,7 +177,9 @@ class Ledger:
         return self._hash
 
     def content_hash(self) -> bytes:
-        """16 bytes over all facts of all segments in canonical order, for checks of replicas against each other."""
+        """16 bytes over all facts of all segments in canonical order, for checks of replicas against each
+        other.
+        """
         digest = hashlib.blake2b(digest_size=16)
         for segment in sorted(self._segments):
             for key, value in self._segments[segment].document.items():
@@ -184,9 +189,10 @@ class Ledger:
 
     def spec(self, batch: str, index: int) -> bytes:
         """The canonical spec as submitted. Raises KeyError."""
-        entry = self.batches[batch]
-        start = max((at for at in entry.parts if at <= index), default=0)
-        return self.specs(batch, start)[index - start]
+        for start in sorted(self.batches[batch].parts, reverse=True):
+            if start <= index < start + len(specs := self.specs(batch, start)):
+                return specs[index - start]
+        raise KeyError(index)
 
     def specs(self, batch: str, start: int) -> list[bytes]:
         """The specs of the part that begins at `start`; the last one asked for is kept decoded."""
@@ -218,7 +224,8 @@ class Ledger:
         else:
             batch = self.batches.get(parts[1])
             if batch is None:
-                # A fact may arrive before the part that it speaks of: another author wrote it. Hold a place for it.
+                # A fact may arrive before the part that it speaks of: another author wrote it. Hold a place
+                # for it.
                 batch = self.batches[parts[1]] = Batch(segment, _UNKNOWN)
             self._index_fact(batch, parts, fact)
 
@@ -233,6 +240,7 @@ class Ledger:
                 placeholder.outcomes,
                 placeholder.tasks,
             )
+            batch.heard = placeholder.heard
             self.batches[name] = batch
         batch.add_part(segment, key, part)
         self._segment(segment).tasks += len(part.specs)
@@ -245,6 +253,7 @@ class Ledger:
                 batch.done |= outcome.bits
             return
         if isinstance(fact, Wish):
+            batch.heard.add(parts[2])
             for index in fact.indices:
                 batch.task(index).wishes.append(fact)
             return
@@ -263,10 +272,15 @@ class Ledger:
         elif isinstance(fact, Letters):
             for letter in fact.letters:
                 known_letter = run.letters.get(letter.id)
-                if known_letter is None or known_letter.at_ms < letter.at_ms:
+                if known_letter is None or _letter_order(known_letter) < _letter_order(letter):
                     run.letters[letter.id] = letter
         elif isinstance(fact, Cleared):
             run.cleared.update(fact.ids)
+
+
+def _letter_order(letter: Letter) -> tuple[int, bytes]:
+    """The later one counts; between two of the same millisecond anything that all replicas decide alike."""
+    return letter.at_ms, msgspec.msgpack.encode(letter)
 
 
 _UNKNOWN = Part(tenant="", key="", created_ms=1 << 62, start=0, count=0, specs=[], origin="")

@@ -21,8 +21,11 @@ import msgspec
 
 from state.envelope import Writer
 
-FIRST_RUN = "submit"
-"""The run that a submit starts by itself; the same on every steward."""
+FIRST_RUN = "0-submit"
+"""The run that a submit starts by itself; the same on every steward. Run ids sort by age: all later ones
+begin with an
+instant.
+"""
 
 Token = tuple[int, str, int]
 """`(epoch, node, boot)`."""
@@ -39,8 +42,10 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
 class Part(Fact, frozen=True, array_like=True):
     """Tasks `start..start + len(specs) - 1` of a batch of `count`.
 
-    `key`: the Idempotency-Key. `content`: hash of all specs of the submit, so that the key with other content is
-    noticed. `origin`: the node that accepted it; `roots`: its unshared roots that the specs use, name -> fingerprint.
+    `key`: the Idempotency-Key. `content`: hash of all specs of the submit, so that the key with other
+    content is
+    noticed. `origin`: the node that accepted it; `roots`: its unshared roots that the specs use, name ->
+    fingerprint.
     """
 
     tenant: str
@@ -74,8 +79,10 @@ class Outcomes(Fact, frozen=True, array_like=True):
 class Wish(Fact, frozen=True, array_like=True):
     """`kind`: pause resume cancel priority limits retry-policy replace delete undelete run retry letters.
 
-    `indices`: which tasks of the batch. `arguments`: as in `node.service.Service.control`; `run`: the run that a
-    `run`, `retry` or `letters` wish starts, named after the request's key so that a repeated request is one run.
+    `indices`: which tasks of the batch. `arguments`: as in `node.service.Service.control`; `run`: the run
+    that a
+    `run`, `retry` or `letters` wish starts, named after the request's key so that a repeated request is one
+    run.
     """
 
     revision: int
@@ -107,9 +114,11 @@ class Totals(Fact, frozen=True, array_like=True):
 class RunFact(Fact, frozen=True, array_like=True):
     """A run as one steward saw it. `state`: running, succeeded, partial, failed, cancelled.
 
-    `origin`: the run under whose name the sinks keep positions (a retry takes over what failed). `revision`: the
-    spec's. `cursor`: the new cursor, set when the run succeeded. `covered`: ranges collected. `ranges`: what it set
-    out to collect, in range mode.
+    `origin`: the run under whose name the sinks keep positions (a retry takes over what failed). `revision`:
+    the
+    spec's. `cursor`: the new cursor, set when the run succeeded. `covered`: ranges collected. `ranges`: what
+    it set
+    out to collect, in range mode. `published`: its finished shards are in the published result.
     """
 
     token: Token
@@ -127,6 +136,7 @@ class RunFact(Fact, frozen=True, array_like=True):
     ranges: list[tuple[Any, Any]] = []
     shards: dict[str, int] = {}
     since: Any = None
+    published: bool = False
 
 
 class PlannedShard(Fact, frozen=True, array_like=True):

@@ -2,7 +2,7 @@
 
 The library panics on 0.5 % of mutated updates, dies of deep nesting, and lets 8 bytes mute another client
 (y-crdt; measured). So only this is let through (Yjs update format 1): one client; new map entries of the
-root `facts` whose value is one byte string; a delete set of that client's own earlier clocks.
+root `f` whose value is one byte string; a delete set of that client's own entries that they replace.
 """
 
 from typing import NamedTuple
@@ -24,11 +24,15 @@ class Malformed(ValueError):
 
 
 class Shape(NamedTuple):
-    """What an update does: entries `first..first + entries - 1` of one client's clock. `client` None: nothing."""
+    """What an update does: entries `first..first + entries - 1` of one client's clock. `client` None:
+    nothing.
+    """
 
     client: int | None
     first: int
     entries: int
+    replaced: frozenset[int] = frozenset()
+    """Clocks of the client's own entries that these take the place of; only they may be deleted."""
 
 
 class _Reader:
@@ -80,6 +84,7 @@ def _structs(reader: _Reader) -> Shape:
     count, client, first = reader.varint(), reader.varint(), reader.varint()
     if not 0 < count <= MAX_KEYS:
         raise Malformed(f"{count} entries in one update")
+    replaced: set[int] = set()
     for clock in range(first, first + count):
         info = reader.byte()
         if info == _NEW_KEY:
@@ -87,14 +92,15 @@ def _structs(reader: _Reader) -> Shape:
                 raise Malformed("entry outside the root map")
             reader.skip()
         elif info == _OVERWRITE:
-            if reader.varint() != client or reader.varint() >= clock:
+            if reader.varint() != client or (origin := reader.varint()) >= clock:
                 raise Malformed("overwrites another client's entry")
+            replaced.add(origin)
         else:
             raise Malformed(f"entry of kind {info}")
         if reader.varint() != 1 or reader.byte() != _BYTES:
             raise Malformed("value is not one byte string")
         reader.skip()
-    return Shape(client, first, count)
+    return Shape(client, first, count, frozenset(replaced))
 
 
 def _deletes(reader: _Reader, shape: Shape) -> None:
@@ -103,8 +109,9 @@ def _deletes(reader: _Reader, shape: Shape) -> None:
         return
     if clients > 1 or reader.varint() != shape.client:
         raise Malformed("deletes another client's entries")
-    end = shape.first + shape.entries
     for _ in range(reader.varint()):
         clock, length = reader.varint(), reader.varint()
-        if length == 0 or clock + length > end:
-            raise Malformed("deletes what is not there")
+        if not 0 < length <= len(shape.replaced) or not shape.replaced.issuperset(
+            range(clock, clock + length)
+        ):
+            raise Malformed("deletes what it does not replace")

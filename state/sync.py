@@ -1,6 +1,7 @@
 """What two replicas must tell each other to become equal: digests, then heads, then the missing envelopes.
 
-Only per-author sequences are compared. CRDT state vectors and diffs are never used: they mix authors and hide or
+Only per-author sequences are compared. CRDT state vectors and diffs are never used: they mix authors and
+hide or
 drop what is pending.
 """
 
@@ -12,7 +13,7 @@ from state.ledger import Ledger
 
 
 def digests(ledgers: Mapping[int, Ledger], slots: Iterable[int]) -> dict[int, bytes]:
-    """slot -> 8-byte hash, for the slots that hold anything."""
+    """Slot -> 8-byte hash, for the slots that hold anything."""
     return {slot: ledgers[slot].hash for slot in slots if slot in ledgers and ledgers[slot].heads}
 
 

@@ -9,7 +9,7 @@ from node.service import Refused
 PREFIX = "urn:collect-node:problem:"
 
 
-def problem(  # noqa: PLR0913 -- a problem has so many parts
+def problem(
     status: int,
     kind: str,
     detail: str,

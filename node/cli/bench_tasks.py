@@ -1,6 +1,6 @@
 """`collect bench tasks`: many small tasks through the same path as any other, and control meanwhile."""
 
-# ruff: noqa: D413, D417, PLR0913  (cyclopts takes options from signatures and docstrings)
+# ruff: noqa: D413, D417  (cyclopts takes options from signatures and docstrings)
 
 import asyncio
 import random
@@ -124,7 +124,7 @@ class Bench:
         await asyncio.gather(*map(work, range(connections)))
 
     async def _all_ended(self, wanted: int) -> None:
-        while ended(await self.client.cluster()) < wanted:  # noqa: ASYNC110  (the event is on another host)
+        while ended(await self.client.cluster()) < wanted:
             await asyncio.sleep(POLL)
 
     async def _lost(self) -> list[str]:

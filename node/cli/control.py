@@ -1,6 +1,6 @@
 """Telling tasks what to do: pause, resume, retry, cancel, delete; by id, or all that match a filter."""
 
-# ruff: noqa: D413, D417, PLR0913  (cyclopts takes options from signatures and docstrings)
+# ruff: noqa: D413, D417  (cyclopts takes options from signatures and docstrings)
 
 import sys
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from node.schema import Problem
 OK, FAILED, USAGE, PARTLY, UNREACHABLE = 0, 1, 2, 3, 4
 
 
-class Failure(Exception):  # noqa: N818  (the end of a command, as text)
+class Failure(Exception):
     """The command ends with this text on stderr and this exit code."""
 
     def __init__(self, text: str, code: int = FAILED) -> None:

@@ -1,6 +1,6 @@
 """Looking at tasks: list, show, why, errors."""
 
-# ruff: noqa: D413, D417, PLR0913  (cyclopts takes options from signatures and docstrings)
+# ruff: noqa: D413, D417  (cyclopts takes options from signatures and docstrings)
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any

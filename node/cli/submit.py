@@ -1,6 +1,6 @@
 """Submitting tasks: files one by one, or lines in bulk."""
 
-# ruff: noqa: D413, D417, PLR0913  (cyclopts takes options from signatures and docstrings)
+# ruff: noqa: D413, D417  (cyclopts takes options from signatures and docstrings)
 
 import sys
 from collections.abc import Iterable, Iterator

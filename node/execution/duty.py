@@ -125,6 +125,7 @@ class Duty:
             shards=shards,
             records=records,
             replaces=job.replaces,
+            complete=job.complete,
             token=job.token,
         )
         for index, chosen in enumerate(self.assembly.spec.sink):

@@ -1,11 +1,14 @@
 """Which leased jobs this node runs, and who hears of them. Pure: effects out, no I/O.
 
 A lease is a job with a token and an owner, the steward that gave it. A job that is leased again while it runs
-(its steward changed) goes on and takes the newer token and the new owner; nothing is started twice here. A final
+(its steward changed) goes on and takes the newer token and the new owner; nothing is started twice here. A
+final
 report is kept and repeated, to whoever stewards the slot by then, until somebody has noted it.
 
-Credit. Long jobs (plan, shard, publish) are limited by `concurrency`. Solo jobs may be tiny, so as many are taken as
-this node does in `AHEAD` seconds, by the mean duration of the last ones: enough to keep busy, few enough to pause.
+Credit. Long jobs (plan, shard, publish) are limited by `concurrency`. Solo jobs may be tiny, so as many are
+taken as
+this node does in `AHEAD` seconds, by the mean duration of the last ones: enough to keep busy, few enough to
+pause.
 """
 
 from collections.abc import Callable
@@ -79,7 +82,7 @@ class Executor:
                     held.token, held.owner = job.token, owner
                 continue
             final = self._final.get(job.key)
-            if final is not None and job.attempt <= final[0].attempt:
+            if final is not None and job.attempt <= final[0].attempt and final[0].state != "stopped":
                 self._say(owner, msgspec.structs.replace(final[0], token=job.token))
                 continue
             self._final.pop(job.key, None)

@@ -53,6 +53,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     records: int = 0
     replaces: bool = False
     origin: str = ""
+    complete: bool = True
 
     @property
     def sink_run(self) -> str:

@@ -1,8 +1,10 @@
 """Where files may be: the folders of this host that plugins may touch, and which hosts share one."""
 
+import contextlib
 import hashlib
 import os
 import re
+import secrets
 import stat
 import uuid
 from collections.abc import Mapping
@@ -13,6 +15,9 @@ from plugins.api import Permanent
 DEFAULT = "default"
 _ROOTED = re.compile(r"([A-Za-z0-9_-]+):(.*)", re.DOTALL)
 _MACHINE_ID = Path("/etc/machine-id")
+
+
+MARKER = ".collect-root"
 
 
 class FolderRoots:
@@ -64,6 +69,30 @@ def fingerprint(path: Path) -> str:
     status = real.stat()
     parts = (_machine(), str(real), str(status.st_dev), str(status.st_ino))
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def shared_fingerprint(path: Path) -> str:
+    """What stands for a folder that is declared the same everywhere: the id in its marker file, made once.
+
+    So a host on which the share is not mounted is found out. A folder that nobody can write to has no marker; then the
+    declaration has to do.
+    """
+    marker = path / MARKER
+    try:
+        return marker.read_text().strip()
+    except FileNotFoundError:
+        pass
+    temporary = path / f"{MARKER}.{secrets.token_hex(8)}"
+    try:
+        temporary.write_text(secrets.token_hex(16) + "\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, marker)
+        return marker.read_text().strip()
+    except OSError:
+        return "shared"
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _machine() -> str:

@@ -60,7 +60,7 @@ class Runner:
     worker its plugin registry. `clock`: seconds since the epoch, for plugins. `log(event, **fields)`.
     """
 
-    def __init__(  # noqa: PLR0913 -- what the composition root hands over, all by keyword
+    def __init__(
         self,
         *,
         registry: Registry,

@@ -144,15 +144,20 @@ def raise_boot(data_dir: Path, above: int = 0) -> Boot:
 
     `above`: a boot that others have seen of us (after the data directory was restored from a backup).
     """
+    boot = next_boot(data_dir, above)
+    replace(data_dir / BOOT_FILE, b"%d\n" % boot)
+    return boot
+
+
+def next_boot(data_dir: Path, above: int = 0) -> Boot:
+    """What `raise_boot` will answer; changes nothing, for a start that may yet be refused. Raises BadKey."""
     path = data_dir / BOOT_FILE
     last = path.read_bytes().strip() if path.exists() else b"0"
     if not last.isdigit() or len(last) > 10:
         raise BadKey(
             f"{path} holds no boot counter: write the last one of `collect cluster`, or 1 for a new node"
         )
-    boot = Boot(max(int(last), above) + 1)
-    replace(path, b"%d\n" % boot)
-    return boot
+    return Boot(max(int(last), above) + 1)
 
 
 def _require_private(path: Path) -> None:

@@ -25,7 +25,7 @@ class Spread:
     `on_learned`: called with the ids whose entries another member brought.
     """
 
-    def __init__(  # noqa: PLR0913  each is a seam to the driver
+    def __init__(
         self,
         roster: Roster,
         rng: random.Random,

@@ -9,7 +9,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from structlog import get_logger
 
@@ -41,6 +41,14 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class StopJob(Protocol):
+    def __call__(self, key: JobKey, *, drain: bool) -> None: ...
+
+
+class PauseNode(Protocol):
+    def __call__(self, *, paused: bool) -> None: ...
+
+
 class Driver:
     """`send(to, payload)`: queue bytes for a node; False when that was not possible."""
 
@@ -53,7 +61,7 @@ class Driver:
         self._log: Log
         self._writer: LogWriter
         self._run_jobs: Callable[[list[Job]], None]
-        self._stop_job: Callable[[JobKey, bool], None]
+        self._stop_job: StopJob
         self._calls: Callable[[NodeId, Any], None]
         self._index: dict[tuple[int, str], array[int]] = {}
         self._waiters: dict[int, asyncio.Future[int]] = {}
@@ -90,7 +98,7 @@ class Driver:
         self,
         *,
         run: Callable[[list[Job]], None],
-        stop: Callable[[JobKey, bool], None],
+        stop: StopJob,
         calls: Callable[[NodeId, Any], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -202,7 +210,7 @@ class Driver:
             case Run(jobs):
                 self._run_jobs(jobs)
             case Stop(key, drain):
-                self._stop_job(key, drain)
+                self._stop_job(key, drain=drain)
             case Settled(ticket, level):
                 future = self._waiters.pop(ticket, None)
                 if future is not None and not future.done():

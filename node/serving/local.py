@@ -1,4 +1,4 @@
-"""What this node answers itself, for the slots that it holds. Arguments and answers are plain data: they cross the mesh."""
+"""What this node answers itself, for the slots that it holds. Arguments and answers are plain data."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +17,8 @@ from sharding.key import TaskId, parse
 from state.entries import Batch
 from state.ledger import Ledger
 
+MAX_REPLAY = 512 << 10
+"""Bytes of the records of one replay: they travel as one fact, and no fact may be larger than 1 MiB."""
 WISHES = frozenset({"pause", "resume", "cancel", "delete"})
 
 
@@ -75,9 +77,13 @@ class Local:
             {"id": node, "name": facts[node].name, "eligible": not reasons, "reasons": reasons}
             for node, reasons in refusals.items()
         ]
-        return {"task": _plain(reader.task()), "nodes": nodes, "errors": _plain(reader.errors()), "running": [
-            {"shard": s.id, "node": s.node, "state": s.state} for s in reader.shards(None) if s.state in ("leased", "running")
-        ]}  # fmt: skip
+        running = [
+            {"shard": shard.id, "node": shard.node, "state": shard.state}
+            for shard in reader.shards(None)
+            if shard.state in ("leased", "running")
+        ]
+        errors = _plain(reader.errors())
+        return {"task": _plain(reader.task()), "nodes": nodes, "errors": errors, "running": running}
 
     async def query(self, arguments: dict[str, Any]) -> Any:
         """Tasks of the given slots that match, in (slot, batch, index) order, after a place, at most `limit`."""
@@ -105,7 +111,7 @@ class Local:
     def _in_batch(
         self, ledger: Ledger, batch: str, entry: Batch, states: frozenset[str], after: tuple[Any, ...]
     ) -> Iterable[Task]:
-        if states and not self._may_match(ledger.slot, batch, entry, states):
+        if states and not _may_match(entry, states):
             return
         for index in entry.present:
             if (ledger.slot, batch, index) <= after:
@@ -115,12 +121,6 @@ class Local:
             )
             if not reader.desired.deleted and (not states or reader.state()[0] in states):
                 yield reader.task()
-
-    def _may_match(self, slot: int, batch: str, entry: Batch, states: frozenset[str]) -> bool:
-        """False where every task of the batch has ended in a packed outcome of another state."""
-        if entry.tasks or len(entry.done) < len(entry.present):
-            return True
-        return any(outcome.group.state in states for outcome in entry.outcomes)
 
     async def resolve(self, arguments: dict[str, Any]) -> Any:
         """Ids that begin with a prefix, in the given slots; at most three."""
@@ -173,8 +173,10 @@ class Local:
         spec, submitted = decode_spec(reader.desired.spec or reader.raw), decode_spec(submission.specs[0])
         again = reader.desired.deleted
         if not again and _without_range(spec) != _without_range(submitted):
-            raise refuse(409, "other-spec", f"task {submission.name} exists with another spec: {_difference(spec, submitted)}."
-                         " Change it with PUT (If-Match), or delete it first")  # fmt: skip
+            difference = _difference(spec, submitted)
+            remedy = "change it with PUT (If-Match), or delete it first"
+            detail = f"task {submission.name} exists with another spec: {difference}; {remedy}"
+            raise refuse(409, "other-spec", detail)
         if entry.key == key and not again:
             return {"created": False, "level": 1}
         if (
@@ -200,7 +202,7 @@ class Local:
             facts.append(
                 self._wish(ledger, submission.batch, 0, "replace", key, {"spec": submission.specs[0]})
             )
-        run = operations.run_name("submit", arguments["tenant"], key)
+        run = operations.run_name("submit", arguments["tenant"], key, wall_ms())
         force = {"force": True} if arguments.get("force") else {}
         facts.append(self._wish(ledger, submission.batch, 0, "run", key, force, run=run))
         level = await self.driver.write(submission.slot, facts)
@@ -247,11 +249,18 @@ class Local:
         """A wish about one task; the task as it is then."""
         self._check_intake()
         reader = self.reader(arguments["id"])
+        action, details = arguments["action"], dict(arguments["arguments"])
+        kinds = {
+            "patch": ("priority", "limits", "retry-policy"),
+            "retry": ("retry", "letters", "retry-policy"),
+        }
+        for kind in kinds.get(action, (action,)):
+            if operations.heard(reader.entry, kind, arguments["key"], [reader.id.place]):
+                return _plain(reader.task())
         expected = arguments.get("if_match")
         if expected is not None and expected != reader.desired.revision:
-            raise refuse(412, "revision", f"the task is at revision {reader.desired.revision}, If-Match names {expected}; "
-                         "read it again and repeat the change")  # fmt: skip
-        action, details = arguments["action"], dict(arguments["arguments"])
+            detail = f"the task is at revision {reader.desired.revision}, If-Match names {expected}"
+            raise refuse(412, "revision", f"{detail}; read it again and repeat the change")
         facts = self._facts_of(reader, action, details, arguments)
         if facts:
             before = reader.task()
@@ -298,7 +307,11 @@ class Local:
             letters = _chosen(reader.dead_letters(), details)
             if not letters:
                 raise refuse(409, "no-letters", "no dead letter of this task matches; `errors` lists them")
-            run = operations.run_name("letters", reader.entry.tenant, f"{reader.id}|{key}")
+            size = len(msgspec.json.encode(letters))
+            if size > MAX_REPLAY:
+                limit = f"at most {MAX_REPLAY >> 10} KiB of records can be replayed at once, these are {size >> 10}"
+                raise refuse(413, "too-many-letters", f"{limit}; replay some of them by --id or --code")
+            run = operations.run_name("letters", reader.entry.tenant, f"{reader.id}|{key}", wall_ms())
             return [wish("letters", {"letters": letters}, run)]
         state = reader.state()[0]
         policy = {
@@ -310,11 +323,18 @@ class Local:
         runs = [run for run in reader.runs() if run.state in ("failed", "cancelled", "partial")]
         if state in ("failed", "cancelled", "scheduled", "partial") and (runs or state == "cancelled"):
             origin = runs[-1].id if runs and runs[-1].state != "partial" else ""
-            run = operations.run_name("retry", reader.entry.tenant, f"{reader.id}|{key}")
+            run = operations.run_name("retry", reader.entry.tenant, f"{reader.id}|{key}", wall_ms())
             facts.append(wish("retry", {"origin": origin}, run))
         elif not policy:
             raise refuse(409, "not-failed", f"the task is {state}; only failed or cancelled runs are retried")
         return facts
+
+
+def _may_match(entry: Batch, states: frozenset[str]) -> bool:
+    """False where every task of the batch has ended in a packed outcome of another state."""
+    if entry.tasks or len(entry.done) < len(entry.present):
+        return True
+    return any(outcome.group.state in states for outcome in entry.outcomes)
 
 
 def _chosen(letters: list[DeadLetterItem], details: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -17,14 +18,13 @@ from node.execution.roots import split
 from node.messages import Facts
 from node.schema import Cluster, Node, Task, TaskSpec
 from node.serving.driver import boottime, wall_ms
-from node.stewardship.eligibility import SHARED
 from node.stewardship.specs import decode_spec
 from node.views import instant
 from plugins.options import decode
 from plugins.registry import Registry
 
 COUNT_EVERY = 0.3
-"""Seconds for which a count of all tasks is good; counting a million bulk tasks takes milliseconds, special ones more."""
+"""Seconds for which a count of all tasks is good; bulk tasks are counted by bitmap, special ones one by one."""
 RATE_WINDOW = 5.0
 
 
@@ -149,14 +149,19 @@ class Overview:
 
     # ---- roots
 
+    @cached_property
+    def _own(self) -> Facts:
+        """For this node's name and roots, which stay while it runs; gathering all facts describes every plugin."""
+        return self._own_facts()
+
     def roots_of(self, specs: Sequence[bytes]) -> dict[str, str]:
-        """root name -> fingerprint on this node, or SHARED, of the roots that the specs use."""
+        """root name -> fingerprint on this node of the roots that the specs use."""
         names: set[str] = set()
         for raw in specs:
             if b'"path"' in raw:
                 names |= self._root_names(decode_spec(raw))
-        own = self._own_facts().roots
-        return {name: SHARED if own[name][0] else own[name][1] for name in sorted(names) if name in own}
+        own = self._own.roots
+        return {name: own[name][1] for name in sorted(names) if name in own}
 
     def _root_names(self, spec: TaskSpec) -> set[str]:
         return {split(path)[0] for path in paths_of(self._registry, spec)}
@@ -164,13 +169,13 @@ class Overview:
     def warnings_of(self, task: Task) -> list[str]:
         """What a user should know of a task at its submit."""
         spec = msgspec.convert(task.spec, TaskSpec)
-        own = self._own_facts().roots
+        own = self._own.roots
         found = []
         for name in sorted(self._root_names(spec)):
             if name in own and not own[name][0]:
                 found.append(
                     f"root {name} is not shared: the task runs only on machines that see the same folder as node "
-                    f"{self._own_facts().name}; declare it shared = true if it is the same everywhere"
+                    f"{self._own.name}; declare it shared = true if it is the same everywhere"
                 )
         for sink in spec.sink:
             plugin = self._registry.find("sink", str(sink["plugin"]))

@@ -16,6 +16,7 @@ from node.core import Core
 from node.schema import Cluster, Coverage, ErrorEntry, Node, Page, Run, Shard, Task, Why
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
+from node.serving.driver import PauseNode
 from node.serving.export import Exporter, exported
 from node.serving.hub import Hub
 from node.serving.local import Local
@@ -49,7 +50,7 @@ class MeshService:
         *,
         facts: Callable[[], Facts],
         ready: Callable[[], tuple[bool, list[str]]],
-        pause_node: Callable[[bool], None],
+        pause_node: PauseNode,
         exporter: Exporter,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
@@ -325,7 +326,7 @@ class MeshService:
         return self.overview.node(target, answer)
 
     async def _node_control(self, arguments: dict[str, Any]) -> Any:
-        self._pause_node(arguments["action"] == "pause")
+        self._pause_node(paused=arguments["action"] == "pause")
         return await self.overview.status({})
 
     def plugins(self) -> list[dict[str, Any]]:

@@ -138,6 +138,13 @@ class PluginChecker:
                 )
             elif role == "source" and not self._exists(root, relative):
                 problems.add(place, f"there is no such file in the root {root!r}", value=path)
+            elif role == "sink" and (obstacle := self._obstacle(root, relative)) is not None:
+                problems.add(
+                    place,
+                    f"{obstacle} in the root {root!r} cannot be written by this node",
+                    value=path,
+                    remedy="name another path, or give the node's user the right to write there",
+                )
 
     def _unknown_root(self, root: str, path: str, place: str, problems: Problems) -> None:
         remedy = f"declare [roots.{root}] with its path in node.toml"
@@ -148,6 +155,16 @@ class PluginChecker:
             allowed=sorted(self.facts.roots),
             remedy=remedy,
         )
+
+    def _obstacle(self, root: str, relative: str) -> str | None:
+        """What keeps a sink from writing there: the nearest part of its path that exists, if not writable."""
+        folder = self.facts.folders.get(root)
+        if folder is None or "\0" in relative:
+            return None
+        place = Path(folder, relative)
+        while not place.exists() and place != Path(folder):
+            place = place.parent
+        return None if os.access(place, os.W_OK) else str(place.relative_to(folder))
 
     def _exists(self, root: str, relative: str) -> bool:
         """Whether a source is there; true where the root's folder is not known. Patterns need one match."""

@@ -14,7 +14,7 @@ SHOWN = 200
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
-class InvalidSpec(Exception):  # noqa: N818 -- what the spec is
+class InvalidSpec(Exception):
     """The spec cannot be accepted; nothing was changed. `items`: every error found, at least one."""
 
     def __init__(self, items: list[ProblemItem]) -> None:

@@ -16,9 +16,6 @@ from plugins import ordering
 
 T = TypeVar("T")
 
-PAUSE_NODES = 3
-"""A lease by majority of the replicas (`on_partition = "pause"`) needs this many."""
-
 
 def check_rules(spec: RawSpec, facts: Facts, problems: Problems) -> None:
     """All rules that do not concern plugins."""
@@ -29,13 +26,20 @@ def check_rules(spec: RawSpec, facts: Facts, problems: Problems) -> None:
         _check_range(spec, problems)
     if spec.incremental is not None:
         _check_incremental(spec, problems)
-    if spec.on_partition == "pause" and facts.replicas < PAUSE_NODES:
+    if spec.on_partition == "pause":
         problems.add(
             "/on_partition",
-            f"needs {PAUSE_NODES} live nodes, the mesh has {facts.replicas}",
+            "pausing during a cut is not built yet",
             value="pause",
             allowed=["continue"],
-            remedy='start more nodes, or use "continue"',
+            remedy='use "continue"; a sink that compares and sets positions keeps a double run harmless',
+        )
+    if spec.limits is not None and spec.limits.rate_key is not None:
+        problems.add(
+            "/limits/rate_key",
+            "a rate shared by several tasks is not built yet",
+            value=spec.limits.rate_key,
+            remedy="leave it out; limits.rate bounds this task",
         )
     if spec.limits is not None or spec.retry is not None:
         check_amounts(spec.limits, spec.retry, problems)

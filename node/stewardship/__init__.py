@@ -1,19 +1,27 @@
 """Who plans a run, who runs its shards, and what is recorded of it. Pure cores: `handle` in, effects out.
 
-States of a run: plan -> shards -> publish -> succeeded | partial | failed | cancelled. Each step is a job leased to an
-executor; the steward records what executors report. An unsharded collector's plan is a constant, so its run is one
+States of a run: plan -> shards -> publish -> succeeded | partial | failed | cancelled. Each step is a job
+leased to an
+executor; the steward records what executors report. An unsharded collector's plan is a constant, so its run
+is one
 `solo` job that ends with its publish.
 
 Rules.
-- The steward of a slot is the holder of the largest claim in the slot's ledger while it is alive (a suspect keeps its
-  slots) and ready; otherwise the first ready live replica, once the holder has been dead for the takeover delay. A claim
+- The steward of a slot is the holder of the largest claim in the slot's ledger while it is alive (a suspect
+keeps its
+  slots) and ready; otherwise the first ready live replica, once the holder has been dead for the takeover
+  delay. A claim
   is written before the first lease; the lease's token is `(epoch, node, boot)` of the claim.
-- A plan is durable, on two disks where there are two, before a shard of it is leased; of two plans the lower token's
+- A plan is durable, on two disks where there are two, before a shard of it is leased; of two plans the lower
+token's
   counts, so all stewards lease the same shards.
-- A lease ends with a final report, with the death of its executor, or when the executor does not hold it any more.
-  Nothing that a steward believes protects the data: the sink's compare-and-set does. A steward that is wrong costs time.
+- A lease ends with a final report, with the death of its executor, or when the executor does not hold it any
+more.
+  Nothing that a steward believes protects the data: the sink's compare-and-set does. A steward that is wrong
+  costs time.
 - The ledger's positions are hints; what is final in the ledger is final.
 
-`ownership` decides who stewards a slot, `backlog` what comes next, `bulk` and `work` hold what is to be done, `run` is one
+`ownership` decides who stewards a slot, `backlog` what comes next, `bulk` and `work` hold what is to be
+done, `run` is one
 run's state, `eligibility` says which nodes can, `steward` ties them together.
 """

@@ -1,6 +1,7 @@
 """What comes next: strict priority classes, then fair shares between tenants, then first come first served.
 
-Fairness is by virtual time: a tenant's clock advances by the units it was given, and the tenant furthest behind is
+Fairness is by virtual time: a tenant's clock advances by the units it was given, and the tenant furthest
+behind is
 next; one that was idle starts at the time of the busiest laggard, so idleness saves nothing up.
 """
 
@@ -49,7 +50,9 @@ class Backlog:
             self._classes[item.priority].queue(item.tenant).append(item)
 
     def next(self) -> Item | None:
-        """The item to serve; it stays at the head of its queue. An item whose priority changed is moved first."""
+        """The item to serve; it stays at the head of its queue. An item whose priority changed is moved
+        first.
+        """
         for level in range(CLASSES - 1, -1, -1):
             while (item := self._head(self._classes[level])) is not None:
                 if item.priority == level:
@@ -62,12 +65,12 @@ class Backlog:
         return None
 
     @staticmethod
-    def _head(cls: _Class) -> Item | None:
-        while cls.tenants:
-            tenant = min(cls.tenants, key=lambda t: (cls.clocks[t], t))
-            if cls.tenants[tenant]:
-                return cls.tenants[tenant][0]
-            del cls.tenants[tenant], cls.clocks[tenant]
+    def _head(level: _Class) -> Item | None:
+        while level.tenants:
+            tenant = min(level.tenants, key=lambda t: (level.clocks[t], t))
+            if level.tenants[tenant]:
+                return level.tenants[tenant][0]
+            del level.tenants[tenant], level.clocks[tenant]
         return None
 
     def remove(self, item: Item) -> None:

@@ -1,6 +1,7 @@
 """Unsharded one-off tasks of one batch and priority that nothing is known about but their spec.
 
-They cost a place in a deque until leased and a bit in a bitmap when done. The first thing out of the ordinary (a wish,
+They cost a place in a deque until leased and a bit in a bitmap when done. The first thing out of the
+ordinary (a wish,
 a failure, a dead letter) makes a task leave for a `work.TaskWork` of its own.
 """
 

@@ -9,13 +9,12 @@ from gossip.identity import NodeId
 from node.messages import Facts
 from node.schema import PlacementSpec
 
-SHARED = "shared"
-"""In a batch's `roots`, instead of a fingerprint: the root is declared the same everywhere."""
-
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task needs of a node. `plugins`: as "kind:name". `roots`: name -> fingerprint or SHARED; `origin`: the node that accepted the task
-    and so has its roots."""
+    """What a task needs of a node. `plugins`: as "kind:name". `roots`: name -> fingerprint;
+    `origin`: the node that accepted the task
+    and so has its roots.
+    """
 
     plugins: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
@@ -44,13 +43,13 @@ def _root_refusals(node: NodeId, facts: Facts, needs: Needs) -> list[str]:
         shared, fingerprint = facts.roots.get(name, (False, ""))
         if not fingerprint:
             reasons.append(f"has no root {name}")
-        elif wanted == SHARED:
-            if not shared:
-                reasons.append(f"does not declare root {name} shared")
         elif fingerprint != wanted and node != needs.origin:
-            reasons.append(
-                f"has another folder as root {name} (declare it shared = true if it is the same everywhere)"
+            remedy = (
+                "its share is not mounted there"
+                if shared
+                else "declare it shared = true if it is the same everywhere"
             )
+            reasons.append(f"has another folder as root {name} ({remedy})")
     return reasons
 
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 
+import msgspec
+
 from node.execution.jobs import DeadLetter
 from state.model import Letter
 
@@ -31,6 +33,29 @@ def letters_from(run: str, reported: Iterable[DeadLetter], attempt: int, at_ms: 
         )
         for letter in reported
     ]
+
+
+PORTION = 256 << 10
+"""Bytes of letters in one fact, about; a larger record is kept as the beginning of its JSON."""
+
+
+def in_portions(letters: list[Letter]) -> Iterable[list[Letter]]:
+    """Letters in facts of bounded size."""
+    portion: list[Letter] = []
+    size = 0
+    for letter in letters:
+        length = len(msgspec.json.encode(letter.record))
+        if length > PORTION:
+            head = msgspec.json.encode(letter.record)[: PORTION // 4].decode(errors="replace")
+            letter = msgspec.structs.replace(letter, record={"truncated": head, "bytes": length})  # noqa: PLW2901
+            length = PORTION // 4
+        if portion and size + length > PORTION:
+            yield portion
+            portion, size = [], 0
+        portion.append(letter)
+        size += length
+    if portion:
+        yield portion
 
 
 def replayed(originals: list[dict[str, object]], reported: Iterable[DeadLetter]) -> set[str]:

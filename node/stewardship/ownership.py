@@ -12,10 +12,14 @@ from state.model import NO_TOKEN, Token
 
 
 class OwnershipConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`takeover_delay`: seconds from a steward's death to the take-over; shorter recovers sooner, and runs more
-    twice when a death was wrong. `stable_after`: seconds a returning replica must be alive before it gets its slots
-    back; shorter moves more under flapping. `replace_after`: seconds a dead member still counts as a replica, so that
-    a restart copies nothing."""
+    """`takeover_delay`: seconds from a steward's death to the take-over; shorter recovers sooner, and runs
+    more
+    twice when a death was wrong. `stable_after`: seconds a returning replica must be alive before it gets
+    its slots
+    back; shorter moves more under flapping. `replace_after`: seconds a dead member still counts as a
+    replica, so that
+    a restart copies nothing.
+    """
 
     takeover_delay: float = 2.0
     stable_after: float = 10.0

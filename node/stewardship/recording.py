@@ -6,7 +6,7 @@ from node.effects import Send
 from node.execution.executor import FINAL
 from node.execution.jobs import Report
 from node.stewardship.bulk import BulkGroup
-from node.stewardship.letters import letters_from, replayed
+from node.stewardship.letters import in_portions, letters_from, replayed
 from node.stewardship.run import OPEN, RunWork, ShardWork
 from node.stewardship.specs import retry_delay
 from node.stewardship.table import Table
@@ -16,12 +16,18 @@ from sharding.key import parse
 from state import model
 from state.model import Cleared, Finished, Letters, Plan, PlannedShard, Progress, Totals
 
+MAX_PLAN = 900 << 10
+"""Bytes: a plan is one fact, and no fact may be larger than 1 MiB."""
 PROGRESS_INTERVAL = 1.0
-"""Seconds between progress facts of a run; shorter makes ledgers grow, the sink's position is the truth anyway."""
+"""Seconds between progress facts of a run; shorter makes ledgers grow, the sink's position is the truth
+anyway.
+"""
 
 
 class Recording:
-    """`ended`: works whose run is over, `singled`: bulk reports out of the ordinary; the steward empties both."""
+    """`ended`: works whose run is over, `singled`: bulk reports out of the ordinary; the steward empties
+    both.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -55,10 +61,14 @@ class Recording:
             return
         if shard.node != sender and report.state not in ("done", "planned"):
             return
+        if report.state == "failed" and report.attempt < shard.attempt:
+            return  # said again of an attempt that is counted already
         self._apply(work, run, shard, report)
 
     def _bulk_report(self, group: BulkGroup, index: int, report: Report, sender: NodeId) -> None:
-        """A bulk task's job ended well: a bit. Anything else: the task gets a TaskWork, and the report again."""
+        """A bulk task's job ended well: a bit. Anything else: the task gets a TaskWork, and the report
+        again.
+        """
         if report.state == "progress" and not report.letters:
             return
         if report.state == "done" and not report.letters and not report.counts.dead:
@@ -106,12 +116,15 @@ class Recording:
 
     def _take_letters(self, work: TaskWork, run: RunWork, shard: ShardWork, report: Report) -> None:
         if run.request.kind == "letters":
-            if report.state == "done":
+            # a report of an attempt that resumed does not name the letters that an earlier one set aside
+            # again
+            if report.state == "done" and report.counts.read >= len(run.request.arguments.get("letters", ())):
                 self._replayed(work, run, report)
             return
         if report.letters:
             found = letters_from(run.origin or run.name, report.letters, shard.attempt, self.table.wall_ms)
-            self.table.write_for(work, "l", run.name, Letters(found), numbered=True)
+            for some in in_portions(found):
+                self.table.write_for(work, "l", run.name, Letters(some), numbered=True)
             run.with_letters += len(found)
 
     def _replayed(self, work: TaskWork, run: RunWork, report: Report) -> None:
@@ -129,6 +142,10 @@ class Recording:
             return
         shards = [PlannedShard(p.key, p.start, p.end, p.affinity, p.weight, p.covers) for p in report.plans]
         plan = Plan(run.token, shards, run.step.node or "")
+        if len(model.encode(plan)) > MAX_PLAN:
+            error = f"the plan has {len(shards)} shards, too many to record: choose a larger step, or fewer shards"
+            self.finish(work, run, "failed", error=error)
+            return
         self.table.write_for(work, "p", run.name, plan)
         run.phase = "wait"
         run.step.state = "succeeded"
@@ -149,10 +166,15 @@ class Recording:
     def _done(self, work: TaskWork, run: RunWork, shard: ShardWork) -> None:
         shard.state, shard.error, shard.code = "succeeded", "", ""
         if shard is run.step:
-            self.finish(work, run, "partial" if run.with_letters else "succeeded")
+            run.published = True
+            if run.failed():
+                self.finish(work, run, "failed", error=_failure(run))
+            else:
+                self.finish(work, run, "partial" if run.with_letters else "succeeded")
             return
         run.ended_unsaid.append(shard.ended(run.token, self.table.wall_ms))
         if run.solo:
+            run.published = True
             self.finish(work, run, "partial" if run.with_letters else "succeeded")
         else:
             self._next_step(work, run)
@@ -181,9 +203,7 @@ class Recording:
         """A shard ended: publish when all are done; give up when all are over and one failed."""
         run.advance()
         if run.phase == "shards" and not run.open_shards():
-            failed = run.failed()
-            error = f"{len(failed)} of {len(run.shards)} shards failed: {failed[0].error}"
-            self.finish(work, run, "failed", error=error)
+            self.finish(work, run, "failed", error=_failure(run))
         else:
             self.table.wake(work, self.table.now)
 
@@ -241,7 +261,9 @@ class Recording:
             run.ended_unsaid = []
 
     def _flush_bulk(self) -> None:
-        """Outcomes are written when their group has nothing leased any more, or 50 ms after the first of them."""
+        """Outcomes are written when their group has nothing leased any more, or 50 ms after the first of
+        them.
+        """
         for where, since in list(self._bulk_dirty.items()):
             slot, batch = where
             groups = self.table.bulk.get(where, [])
@@ -261,6 +283,11 @@ class Recording:
 
     def bulk_due(self) -> float | None:
         return min((since + 0.05 for since in self._bulk_dirty.values()), default=None)
+
+
+def _failure(run: RunWork) -> str:
+    failed = run.failed()
+    return f"{len(failed)} of {len(run.shards)} shards failed: {failed[0].error}"
 
 
 def noted(sender: NodeId, reports: list[Report]) -> Send | None:

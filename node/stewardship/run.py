@@ -47,19 +47,19 @@ class ShardWork:
 
     def ended(self, token: Token, at_ms: int) -> Ended:
         return Ended(
-            self.key, token, self.state, self.position, self.totals, self.node or "", self.attempt, self.error, self.code,
-            self.high, at_ms,
+            self.key, token, self.state, self.position, self.totals, self.node or "", self.attempt, self.error,
+            self.code, self.high, at_ms,
         )  # fmt: skip
 
     def release(self) -> None:
         """The lease is over without an end: it is to be leased again, from what is known."""
         self.state = "pending"
         self.node = None
-        self.base = self.totals
+        self.base = self.totals = _committed(self.totals)
 
     def restore_live(self, live: Live) -> None:
         self.attempt, self.position = live.attempt, live.position
-        self.base = self.totals = live.totals
+        self.base = self.totals = _committed(live.totals)
         self.error, self.code, self.high, self.at_ms = live.error, live.code, live.high, live.at_ms
 
     def restore_end(self, ended: Ended) -> None:
@@ -70,6 +70,12 @@ class ShardWork:
         self.at_ms = ended.at_ms
 
 
+def _committed(totals: Totals) -> Totals:
+    """What the next attempt builds on: reading beyond the last commit is done again."""
+    read = totals.written + totals.skipped + totals.dead
+    return Totals(min(totals.read, read), totals.written, totals.skipped, totals.dead, totals.bytes)
+
+
 class RunWork:
     """A run under way. `phase`: plan, wait (the plan is being made durable), shards, publish.
 
@@ -77,8 +83,8 @@ class RunWork:
     """
 
     __slots__ = (
-        "effective", "ended_unsaid", "error", "facts_dirty", "generation", "name", "origin", "phase", "ranges",
-        "request", "scheduled_ms", "shards", "since", "solo", "started_ms", "step", "token", "with_letters",
+        "effective", "ended_unsaid", "error", "facts_dirty", "generation", "name", "origin", "phase", "published",
+        "ranges", "request", "scheduled_ms", "shards", "since", "solo", "started_ms", "step", "token", "with_letters",
     )  # fmt: skip
 
     def __init__(
@@ -100,13 +106,16 @@ class RunWork:
         self.ranges: list[tuple[Any, Any]] = []
         self.error = ""
         self.with_letters = 0
+        self.published = False
         self.facts_dirty = True
         self.ended_unsaid: list[Ended] = []
         if solo:
             self.shards["0"] = ShardWork(PlannedShard("0"))
 
     def restore(self, facts: RunFacts) -> None:
-        """Take over from what the ledger says; executors of live shards are only remembered, nothing is leased."""
+        """Take over from what the ledger says; executors of live shards are only remembered, nothing is
+        leased.
+        """
         known = join.run_fact(facts.facts)
         if known is not None:
             self.started_ms, self.scheduled_ms = known.started_ms, known.scheduled_ms
@@ -129,12 +138,11 @@ class RunWork:
         self.phase = "shards"
 
     def advance(self) -> None:
-        """Go on to publish when every shard has ended well."""
-        if self.phase == "shards" and self.shards and not self.open_shards() and not self.failed():
-            if not self.solo:
-                self.phase = "publish"
-                self.step = ShardWork(PlannedShard("publish"))
-        elif self.phase == "shards" and not self.shards:
+        """Go on to publish when every shard has ended: well, or, in a run over ranges, some of them."""
+        if self.phase != "shards" or self.solo or self.open_shards():
+            return
+        failed = self.failed()
+        if not failed or (self.ranges and len(failed) < len(self.shards)):
             self.phase = "publish"
             self.step = ShardWork(PlannedShard("publish"))
 
@@ -186,4 +194,5 @@ class RunWork:
             ranges=self.ranges,
             shards=self.states(),
             since=self.since,
+            published=self.published,
         )

@@ -19,7 +19,9 @@ class BriefSource(msgspec.Struct):
 
 
 class Brief(msgspec.Struct):
-    """The few fields of a spec that decide how a bulk task is queued; decoding only these is twice as fast."""
+    """The few fields of a spec that decide how a bulk task is queued; decoding only these is twice as
+    fast.
+    """
 
     source: BriefSource
     sink: list[BriefSource]
@@ -73,7 +75,8 @@ def _merged(base: Any, changes: dict[str, Any]) -> Any:
 
 
 def retry_delay(retry: Retry, attempt: int, rng: random.Random, *, after: float | None = None) -> float:
-    """Seconds until the attempt after `attempt` (1 = the first). `after`: what the source asked for, at least.
+    """Seconds until the attempt after `attempt` (1 = the first). `after`: what the source asked for, at
+    least.
 
     Exponential has full jitter over its upper half, so that many shards do not come back at once.
     """
@@ -88,7 +91,9 @@ def retry_delay(retry: Retry, attempt: int, rng: random.Random, *, after: float 
 
 
 def lower_bound(spec: TaskSpec, cursor: Any) -> tuple[Any, bool]:
-    """`(value, inclusive)` from which an incremental run reads, given the last cursor (None: the first run)."""
+    """`(value, inclusive)` from which an incremental run reads, given the last cursor (None: the first
+    run).
+    """
     section = spec.incremental
     assert section is not None
     if cursor is None:

@@ -9,19 +9,19 @@ from node.execution.executor import Credit
 from node.execution.jobs import Job, Report
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
+from node.stewardship.preparation import prepare
 from node.stewardship.recording import Recording, noted
 from node.stewardship.run import RunWork
-from node.stewardship.specs import decode_brief, effective, lower_bound, wanted_ranges
+from node.stewardship.specs import decode_brief, effective
 from node.stewardship.table import Table
 from node.stewardship.work import TaskWork, WorkKey, needs_of
-from plugins import ordering
 from sharding.key import TaskId
 from state import join, model
 from state.entries import Batch
 from state.envelope import Writer
 from state.join import Request
 from state.ledger import Change
-from state.model import Part, Plan, Wish
+from state.model import Part, Wish
 
 UNPARK_INTERVAL = 0.25
 """Seconds between tries of work that no node could take; shorter costs more where much waits for one node."""
@@ -290,7 +290,9 @@ class Steward:
         return work
 
     def _go_on(self, work: TaskWork) -> None:
-        """Bring the work one step further: end what was cancelled, begin what is asked for, queue what can be leased."""
+        """Bring the work one step further: end what was cancelled, begin what is asked for, queue what can
+        be leased.
+        """
         if work.key not in self.table.works:
             return
         run = work.run
@@ -300,11 +302,11 @@ class Steward:
             work.collect_due(self.table.wall_ms)
         if work.run is None and not work.desired.paused and (request := work.next_request()) is not None:
             self._begin(work, request)
+        if work.scheduled:  # also while a run goes on: what falls due meanwhile is skipped or queued
+            self.table.wake(work, self.table.now + self._until_next(work))
         if work.run is not None:
             self._queue(work)
-        elif work.scheduled:
-            self.table.wake(work, self.table.now + self._until_next(work))
-        elif work.next_request() is None:
+        elif not work.scheduled and work.next_request() is None:
             self.table.backlog.remove(work)
             del self.table.works[work.key]
 
@@ -358,7 +360,7 @@ class Steward:
         if facts is not None and facts.facts:
             run.restore(facts)
         else:
-            self._prepare(work, run)
+            prepare(self.table, work, run)
         if (
             facts is not None
             and not replay
@@ -369,57 +371,3 @@ class Steward:
             run.adopt_plan(plan.shards)
         self.table.notice(work, "running", run=run.name)
         return run
-
-    def _prepare(self, work: TaskWork, run: RunWork) -> None:
-        """What a new run starts from: the cursor, the gaps, or the run that it retries."""
-        spec = run.effective.spec
-        if run.request.kind == "letters":
-            return
-        if run.request.origin:
-            self._retry_of(work, run)
-            return
-        if spec.mode == "incremental":
-            run.since = lower_bound(spec, cursor_of(work, run.generation))
-        elif spec.mode == "range":
-            force = bool(run.request.arguments.get("force"))
-            run.ranges = wanted_ranges(spec, covered_by(work, run.generation), force=force)
-            if not run.ranges and not run.solo:
-                run.adopt_plan([])
-                run.advance()
-
-    def _retry_of(self, work: TaskWork, run: RunWork) -> None:
-        """Take over the plan and the positions of the run that is retried; what it finished stays finished."""
-        before = work.facts.runs.get(run.request.origin)
-        known = join.run_fact(before.facts) if before is not None else None
-        run.origin = (known.origin if known is not None else "") or run.request.origin
-        if before is None or known is None:
-            return
-        run.since, run.ranges, run.generation = known.since, list(known.ranges), known.generation
-        plan = join.plan_of(before)
-        if plan is None or run.solo:
-            return
-        run.adopt_plan(plan.shards)
-        self.table.write_for(work, "p", run.name, Plan(run.token, plan.shards, plan.node))
-        for shard in run.shards.values():
-            ended = before.ended.get(shard.key)
-            if ended is not None and ended.state == "succeeded":
-                shard.restore_end(ended)
-                run.ended_unsaid.append(ended)
-            elif ended is not None:
-                shard.position, shard.base, shard.totals = ended.position, ended.totals, ended.totals
-        run.advance()
-
-
-def cursor_of(work: TaskWork, generation: int) -> object:
-    """The highest cursor that a succeeded run of this generation left."""
-    cursor: object = None
-    for name in sorted(work.facts.runs):
-        fact = join.run_fact(work.facts.runs[name].facts)
-        if fact is not None and fact.generation == generation:
-            cursor = ordering.highest(cursor, fact.cursor)
-    return cursor
-
-
-def covered_by(work: TaskWork, generation: int) -> list[tuple[object, object]]:
-    """The ranges that finished shards of this generation's runs cover, as they are."""
-    return [part for _, part in join.covered(work.facts, generation)]

@@ -1,4 +1,6 @@
-"""What the parts of a steward share: the work on the table, the slots that are ours, and the facts to be written."""
+"""What the parts of a steward share: the work on the table, the slots that are ours, and the facts to be
+written.
+"""
 
 import heapq
 import random
@@ -14,7 +16,9 @@ from state.model import Fact, Token
 
 
 class Table:
-    """Owned by one `Steward`. `now`: seconds on the boot-time clock; `wall_ms`: milliseconds since the epoch."""
+    """Owned by one `Steward`. `now`: seconds on the boot-time clock; `wall_ms`: milliseconds since the
+    epoch.
+    """
 
     def __init__(
         self, replicator: Replicator, ownership: Ownership, *, boot: int, region: str, rng: random.Random

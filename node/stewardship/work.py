@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from node.operations import instant_name
 from node.schedules import next_instant
 from node.schema import TaskSpec
 from node.stewardship.eligibility import Needs, secrets_in
@@ -77,8 +78,10 @@ class TaskWork:
         return known is not None and known.state in join.TERMINAL
 
     def requests(self) -> list[Request]:
-        """Runs that were asked for, in order: the submit, what users asked later, what is due by schedule, and runs
-        that an earlier steward began."""
+        """Runs that were asked for, in order: the submit, what users asked later, what is due by schedule,
+        and runs
+        that an earlier steward began.
+        """
         first = [] if self.effective.spec.schedule else [join.first_request(self.entry)]
         asked = [*first, *self.desired.requests]
         names = {request.run for request in asked}
@@ -146,8 +149,16 @@ class TaskWork:
         self.due.extend(instants)
 
     def _instants_until(self, wall_ms: int) -> list[int]:
+        """Instants since the last one: the oldest for "all"; else only the latest few count, so begin
+        shortly before.
+        """
         found: list[int] = []
         at = self.last_scheduled_ms()
+        if self.effective.spec.catch_up != "all":
+            span = 60_000
+            while wall_ms - span > at and self.next_after(wall_ms - span) > wall_ms:
+                span *= 2
+            at = max(at, wall_ms - span)
         while len(found) < MAX_CATCH_UP:
             at = self.next_after(at)
             if at > wall_ms:
@@ -160,11 +171,6 @@ class TaskWork:
         assert spec.schedule is not None
         after = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
         return int(next_instant(spec.schedule, spec.timezone, after).timestamp() * 1000)
-
-
-def instant_name(ms: int) -> str:
-    """The id of the run of a scheduled instant: the instant in UTC."""
-    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def needs_of(spec: TaskSpec, entry: Batch) -> Needs:

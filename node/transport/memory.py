@@ -42,7 +42,7 @@ class Network:
 class MemoryPlane:
     """See `node.transport.base.Transport`, which this is."""
 
-    def __init__(  # noqa: PLR0913  the contract of a plane names each of these
+    def __init__(
         self,
         network: Network,
         *,

@@ -102,7 +102,7 @@ class Plane:
     1 kB, 6,700/s of 50 kB, 880/s (440 MB/s) of 500 kB. Again: `python -m tests.node.transport.throughput`.
     """
 
-    def __init__(  # noqa: PLR0913  the contract of a plane names each of these
+    def __init__(
         self,
         context: SyncContext,
         *,

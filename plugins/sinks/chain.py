@@ -62,7 +62,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """A published run: the shards that belong to the result. A run may be published again with more of them."""
+    """A published run: which shards belong to the result. It may be published again with more of them."""
 
     version: int = 1
     run: str

@@ -13,8 +13,8 @@ its own part and takes over the position that the chain then has.
 Publish: seal the chains of the shards that are done, mark them, give their parts visible names, write the
 manifest, and only then remove what it supersedes and the dot files of sealed chains, which no one can commit
 any more. Each step may be done again, by anyone. So the folder shows exactly the published parts (while a
-publish is at work, both those of before and of after). A run that was published with some of its shards may be
-published again with more of them.
+publish is at work, both those of before and of after). A run that was published with some of its shards may
+be published again with more of them.
 """
 
 import asyncio

@@ -9,8 +9,8 @@ The table and its columns are made as records bring them; columns have no type, 
 `target` is the table. A run fences the ones before it: once a newer run of the task has opened the table, an
 older one, still running somewhere, cannot commit. `upsert` writes into the table at once and never deletes
 rows. `append`, `replace`, and any run of a new generation, fill a second table, which says of each row the
-shard it is of; publishing moves the rows of the shards that are done, in one transaction, beside what is there
-or in its place. A run that was published with some of its shards may be published again with more of them.
+shard it is of; publishing moves the rows of the shards that are done, in one transaction, beside what is
+there or in its place. A run that was published with some of its shards may be published again with more.
 """
 # ruff: noqa: S608 -- identifiers are quoted, values are parameters
 
@@ -159,6 +159,8 @@ class SqliteSink:
             raise Permanent("sink sqlite: upsert needs key, the fields that name a record", code="options")
         self._context = context
         with self._transaction() as db:
+            if context.mode != "upsert":
+                self._claim(db)
             self._fence(db)
             published = db.execute(
                 "SELECT published_generation FROM _collect_targets WHERE task = ? AND target = ?",
@@ -166,13 +168,26 @@ class SqliteSink:
             ).fetchone()[0]
             newer = published is not None and context.generation > published
             self._staged = context.mode != "upsert" or newer
-            self._target = staging(self._table, context.run) if self._staged else self._table
+            self._target = staging(self._table, context.task, context.run) if self._staged else self._table
             db.execute(
                 "UPDATE _collect_targets SET staged = ? WHERE task = ? AND target = ? AND run = ?",
                 (self._staged, context.task, self._table, context.run),
             )
             self._position, self.held = self._stored(db)
         return self._position
+
+    def _claim(self, db: sqlite3.Connection) -> None:
+        """Without a key a table has one task only: nothing tells its rows from another's."""
+        task = self._context.task
+        other = db.execute(
+            "SELECT task FROM _collect_targets WHERE target = ? AND task <> ?", (self._table, task)
+        ).fetchone()
+        if other is not None:
+            raise Permanent(
+                f"table {self._table!r} of {self._path!r} holds the result of task {other[0]}, "
+                f"task {task} cannot write there; give it another table, or use upsert with a key",
+                code="table-taken",
+            )
 
     def _fence(self, db: sqlite3.Connection) -> None:
         """Take the table for this run, or find that a newer one has it."""
@@ -276,7 +291,7 @@ class SqliteSink:
             replaces = (run.replaces or newer) and not again
             if replaces and before is not None and not run.complete:
                 return
-            _move(db, self._table, staging(self._table, run.run), run, replaces=replaces)
+            _move(db, self._table, staging(self._table, run.task, run.run), run, replaces=replaces)
             self._remember(db, run)
 
     def _remember(self, db: sqlite3.Connection, run: RunSummary) -> None:
@@ -292,16 +307,17 @@ class SqliteSink:
         ).fetchall()
         for (name,) in older:
             if _order((0, name)) < _order((0, run.run)):
-                db.execute(f"DROP TABLE IF EXISTS {quoted(staging(self._table, name))}")
+                db.execute(f"DROP TABLE IF EXISTS {quoted(staging(self._table, run.task, name))}")
                 db.execute(
                     "DELETE FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
                     (run.task, self._table, name),
                 )
 
 
-def staging(table: str, run: str) -> str:
-    """The table that a replacing run fills."""
-    return f"{table}__{hashlib.blake2b(run.encode(), digest_size=6).hexdigest()}"
+def staging(table: str, task: str, run: str) -> str:
+    """The table that a run fills until it is published."""
+    digest = hashlib.blake2b(f"{task}\0{run}".encode(), digest_size=6).hexdigest()
+    return f"{table}__{digest}"
 
 
 def quoted(name: str) -> str:
@@ -356,6 +372,8 @@ def _move(db: sqlite3.Connection, table: str, staged: str, run: RunSummary, *, r
         where = f"FROM {quoted(staged)} WHERE {SHARD} = ?"
         db.execute(f"INSERT INTO {quoted(table)} ({target}) SELECT {source} {where}", (shard,))
         db.execute(f"DELETE {where}", (shard,))
+    if not db.execute(f"SELECT 1 FROM {quoted(staged)} LIMIT 1").fetchone():
+        db.execute(f"DROP TABLE {quoted(staged)}")
 
 
 def _is_staged(db: sqlite3.Connection, table: str, run: RunSummary) -> bool:

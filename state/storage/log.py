@@ -1,13 +1,20 @@
 """The durable log: append-only files of checksummed records.
 
-A file is `NNNNNNNN.log`: a header (magic, version, file number), then records `<length u32><kind u8><checksum u64>
+A file is `NNNNNNNN.log`: a header (magic, version, file number), then records `<length u32><kind
+u8><checksum u64>
 payload`, the checksum being XXH3 over kind and payload. A clean close writes a record of kind CLOSED.
 
-What recovery decides. A record cut short by the end of the *last* file, or followed by nothing but zero bytes, is a
-write that a crash interrupted: nothing in it was acknowledged, and it is cut off. Anything else that does not check
-is damage: `Damaged` names the file and the offset, and nothing is changed, unless `salvage` is asked for; then the
-sound records before and after it are kept, the damaged file is kept aside as `*.damaged`, and what is missing is
-fetched from the other replicas (an author's sequence then has a gap, which anti-entropy closes).
+What recovery decides. A record cut short by the end of the *last* file, or followed by nothing but zero
+bytes, is a
+write that a crash interrupted: nothing in it was acknowledged, and it is cut off. Anything else that does
+not check
+is damage: `Damaged` names the file and the offset, and nothing is changed, unless `salvage` is asked for;
+then the
+sound records before and after it are copied to a new file of the same number, the damaged one is kept aside
+as
+`*.damaged`, and what is missing is fetched from the other replicas (an author's sequence then has a gap,
+which
+anti-entropy closes).
 """
 
 import os
@@ -68,6 +75,12 @@ def _checksum(kind: int, payload: bytes) -> int:
     return xxhash.xxh3_64_intdigest(payload, seed=kind)
 
 
+def _write_all(fd: int, data: bytes) -> None:
+    done = os.write(fd, data)
+    while done < len(data):
+        done += os.write(fd, data[done:])
+
+
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.stem), path) for path in folder.glob("*.log") if path.stem.isdigit())
 
@@ -101,10 +114,14 @@ class _Scan:
         if start > len(self.data):
             return None
         length, kind, checksum = _RECORD.unpack_from(self.data, offset)
-        payload = self.data[start : start + length]
-        if length > MAX_RECORD or kind not in (ENVELOPE, CLOSED) or len(payload) < length:
+        if length > MAX_RECORD or kind not in (ENVELOPE, CLOSED) or start + length > len(self.data):
             return None
+        payload = self.data[start : start + length]
         return (kind, payload) if _checksum(kind, payload) == checksum else None
+
+    def complete(self) -> bool:
+        """Whether all of the file is sound."""
+        return 0 < self.end == len(self.data)
 
     def torn(self) -> bool:
         """Whether what is left is an interrupted write: cut short by the end of the file, or zeros."""
@@ -115,7 +132,9 @@ class _Scan:
             return len(self.data) < _FILE_HEADER.size
         if len(rest) < _RECORD.size:
             return True
-        length, kind, _ = _RECORD.unpack_from(rest)
+        length, kind, checksum = _RECORD.unpack_from(rest)
+        if _checksum(kind, rest[_RECORD.size :]) == checksum:
+            return False  # all of it is here: its length is damaged
         return length <= MAX_RECORD and kind in (ENVELOPE, CLOSED) and len(rest) < _RECORD.size + length
 
     def resume(self, offset: int) -> int | None:
@@ -135,7 +154,8 @@ class Log:
         self.salvaged: list[Damaged] = []
         self._fd = -1
         self._number = 0
-        self._size = 0
+        self._size = self._durable = 0
+        self._dirty = False
         self._readers: dict[int, int] = {}
 
     @classmethod
@@ -150,45 +170,61 @@ class Log:
         log = cls(folder)
         files = _numbered(folder)
         sound = 0
-        for place, (number, path) in enumerate(files):
-            sound += log._recover(
-                _Scan(number, path), on_record, sound, last=place == len(files) - 1, salvage=salvage
-            )
+        for number, path in files:
+            last = number == files[-1][0]
+            if salvage:
+                log._mend(number, path, sound, last=last)
+            sound += log._recover(_Scan(number, path), on_record, sound, last=last)
         log._begin(files[-1][0] + 1 if files else 1)
         return log
 
     def _recover(
-        self,
-        scan: _Scan,
-        on_record: Callable[[bytes, Location], None],
-        before: int,
-        *,
-        last: bool,
-        salvage: bool,
+        self, scan: _Scan, on_record: Callable[[bytes, Location], None], before: int, *, last: bool
     ) -> int:
+        """Hand over the records of one file; how many there are."""
         count = 0
-        pieces: list[tuple[int, int]] = []
+        for offset, kind, payload in scan.records():
+            if kind == ENVELOPE:
+                count += 1
+                on_record(payload, Location(scan.number, offset))
+        if scan.complete():
+            return count
+        if not (last and scan.torn() and self._whole_until(scan)):
+            raise Damaged(scan.path, scan.end, "checksum or framing", before + count)
+        self._cut(scan)
+        return count
+
+    def _mend(self, number: int, path: Path, before: int, *, last: bool) -> None:
+        """Where the file is damaged, put a file of its sound records in its place; it is kept as
+        `*.damaged`.
+        """
+        scan = _Scan(number, path)
+        kept: list[bytes] = []
+        damages: list[Damaged] = []
         while True:
-            start = scan.end
-            for offset, kind, payload in scan.records():
-                if kind == ENVELOPE:
-                    count += 1
-                    on_record(payload, Location(scan.number, offset))
-            pieces.append((start, scan.end))
-            if scan.end == len(scan.data) and scan.end:
+            kept.extend(payload for _, kind, payload in scan.records() if kind == ENVELOPE)
+            if scan.complete() or (last and scan.torn() and self._whole_until(scan)):
                 break
-            if last and scan.torn() and self._whole_until(scan):
-                self._cut(scan)
-                break
-            damage = Damaged(scan.path, scan.end, "checksum or framing", before + count)
-            if not salvage:
-                raise damage
-            self.salvaged.append(damage)
+            damages.append(Damaged(path, scan.end, "checksum or framing", before + len(kept)))
             found = scan.resume(scan.end)
             if found is None:
                 break
             scan.end = found
-        return count
+        if damages:
+            self._replace(number, path, kept)
+            self.salvaged += damages
+
+    def _replace(self, number: int, path: Path, payloads: Sequence[bytes]) -> None:
+        fresh = path.with_suffix(".mended")
+        with fresh.open("wb") as file:
+            file.write(_FILE_HEADER.pack(MAGIC, VERSION, number) + b"".join(map(frame, payloads)))
+            file.flush()
+            os.fsync(file.fileno())
+        aside = path.with_suffix(".damaged")
+        aside.unlink(missing_ok=True)
+        aside.hardlink_to(path)
+        fresh.replace(path)
+        self._sync_folder()
 
     @staticmethod
     def _whole_until(scan: _Scan) -> bool:
@@ -197,18 +233,32 @@ class Log:
 
     def _cut(self, scan: _Scan) -> None:
         self.torn = Torn(scan.path, scan.end, len(scan.data) - scan.end)
+        if scan.end == 0:  # not even its header was written
+            scan.path.unlink()
+            return
         with scan.path.open("r+b") as file:
             file.truncate(scan.end)
             os.fsync(file.fileno())
 
     def _begin(self, number: int) -> None:
+        """Go over to a new file; raises OSError, and the old one stays in use."""
+        path = self._path(number)
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        header = _FILE_HEADER.pack(MAGIC, VERSION, number)
+        try:
+            _write_all(fd, header)
+            os.fsync(fd)
+            self._sync_folder()
+        except OSError:
+            os.close(fd)
+            path.unlink()
+            raise
         if self._fd >= 0:
             os.close(self._fd)
-        path = self._path(number)
-        self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._number, self._size = number, 0
-        self._write(_FILE_HEADER.pack(MAGIC, VERSION, number))
-        os.fsync(self._fd)
+        self._fd, self._number = fd, number
+        self._size = self._durable = len(header)
+
+    def _sync_folder(self) -> None:
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -220,17 +270,26 @@ class Log:
 
     def _write(self, data: bytes) -> None:
         """Append all of it or nothing."""
+        if self._dirty:
+            self._take_back()
         try:
-            done = os.write(self._fd, data)
-            while done < len(data):
-                done += os.write(self._fd, data[done:])
+            _write_all(self._fd, data)
         except OSError:
-            os.ftruncate(self._fd, self._size)
+            self._dirty = True
+            self._take_back()
             raise
         self._size += len(data)
 
+    def _take_back(self) -> None:
+        """Cut off what a failed write or sync left; until that works nothing more is written."""
+        os.ftruncate(self._fd, self._size)
+        self._dirty = False
+
     def append(self, payloads: Sequence[bytes]) -> list[Location]:
-        """Write the records; durable after the next `sync`. Raises OSError (disk full), then nothing was written."""
+        """Write the records; durable after the next `sync`.
+
+        Raises OSError (disk full), then nothing was written.
+        """
         if self._size > FILE_BYTES:
             self.sync()
             self._begin(self._number + 1)
@@ -246,7 +305,17 @@ class Log:
         return locations
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        """Make what was appended durable. Raises OSError; then nothing since the last sync counts: append it
+        again.
+
+        After a failed sync the kernel may have dropped the bytes, so they must not stay in the file.
+        """
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self._size, self._dirty = self._durable, True
+            raise
+        self._durable = self._size
 
     def read(self, location: Location) -> bytes:
         """The payload at a location. Raises Damaged when it does not check any more."""

@@ -1,6 +1,7 @@
 """When bytes are durable: one thread that appends what has gathered and syncs once for all of it.
 
-A full disk loses nothing: what could not be written stays queued, in order, and is tried again; `stalled` says so
+A full disk loses nothing: what could not be written stays queued, in order, and is tried again; `stalled`
+says so
 meanwhile.
 """
 
@@ -11,7 +12,9 @@ from collections.abc import Callable, Sequence
 from state.storage.log import Location, Log
 
 GATHER = 0.002
-"""Seconds to wait for company when the last sync was less than this ago; one fdatasync costs more than the wait."""
+"""Seconds to wait for company when the last sync was less than this ago; one fdatasync costs more than the
+wait.
+"""
 RETRY = 0.5
 """Seconds between tries while the disk refuses."""
 
@@ -19,7 +22,9 @@ Done = Callable[[list[Location]], None]
 
 
 class LogWriter:
-    """`submit` from any thread; `done(locations)` is called on the writer's thread once the records are durable."""
+    """`submit` from any thread; `done(locations)` is called on the writer's thread once the records are
+    durable.
+    """
 
     def __init__(self, log: Log, on_stall: Callable[[OSError | None], None] = lambda _: None) -> None:
         self._log = log

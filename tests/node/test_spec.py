@@ -207,10 +207,10 @@ def test_one_error(changes: Any, pointer: str, words: str) -> None:
     assert re.search(words, found[pointer].message), found[pointer].message
 
 
-def test_a_cut_can_pause_only_with_three_nodes() -> None:
-    found = errors({"on_partition": "pause"}, facts(replicas=2))
-    assert "the mesh has 2" in found["/on_partition"].message
-    assert check({"on_partition": "pause"}).on_partition == "pause"
+def test_what_is_not_built_is_refused() -> None:
+    assert errors({"on_partition": "pause"})["/on_partition"].allowed == ["continue"]
+    assert "not built" in errors({"limits": {"rate": "5/s", "rate_key": "x"}})["/limits/rate_key"].message
+    assert check({"on_partition": "continue"}).on_partition == "continue"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ async def gather(folder: Path, data: bytes, **changes: Any) -> tuple[list[Any], 
     trailing=st.booleans(),
     shards=st.integers(1, 6),
 )
-async def test_shards_never_tear_a_record(  # noqa: PLR0917 -- hypothesis names them
+async def test_shards_never_tear_a_record(
     tmp_path: Path, rows: list[list[str]], end: str, bom: bool, trailing: bool, shards: int
 ) -> None:
     text = io.StringIO(newline="")

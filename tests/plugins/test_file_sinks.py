@@ -347,3 +347,29 @@ async def test_csv_columns_may_be_given(tmp_path: Path) -> None:
     await publish(tmp_path, R1)
     (part,) = (tmp_path / "out").glob("*.csv")
     assert part.read_bytes() == b"b;a\nNA;1.5\n"
+
+
+async def test_a_run_may_be_published_in_parts(tmp_path: Path) -> None:
+    done = await opened(tmp_path, shard="a")
+    await done.write(batch(ROWS[:4], None, 4))
+    await done.commit(None, 4)
+    half = await opened(tmp_path, shard="b")
+    await half.write(batch(ROWS[4:6], None, 6))
+    await half.commit(None, 6)
+    await half.write(batch(ROWS[6:], 6, 30))
+    await publish(tmp_path, R1, shards=("a",), complete=False)
+    assert jsonl_stored(tmp_path / "out") == ROWS[:4]
+    assert manifest_of(tmp_path / "out")["complete"] is False
+    await half.commit(6, 30)
+    await publish(tmp_path, R1, shards=("a", "b"))
+    assert jsonl_stored(tmp_path / "out") == ROWS
+    assert manifest_of(tmp_path / "out")["complete"] is True
+
+
+async def test_nothing_is_visible_before_it_is_published(tmp_path: Path) -> None:
+    sink = await opened(tmp_path)
+    await sink.write(batch(ROWS, None, 30))
+    await sink.commit(None, 30)
+    assert not list((tmp_path / "out").glob("*.jsonl"))
+    await publish(tmp_path, R1)
+    assert jsonl_stored(tmp_path / "out") == ROWS

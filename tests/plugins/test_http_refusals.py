@@ -157,7 +157,7 @@ async def test_a_failure_in_the_middle_resumes_with_the_same_page(api: Api) -> N
 
 async def gather(batches: AsyncIterator[Batch], into: list[Batch]) -> None:
     async for batch in batches:
-        into.append(batch)  # noqa: PERF401 -- what came before a failure is wanted
+        into.append(batch)
 
 
 def redirect(*targets: str, status: int = 302) -> Handler:

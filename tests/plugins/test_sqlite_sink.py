@@ -60,6 +60,7 @@ async def test_upsert_keeps_one_row_a_key(tmp_path: Path) -> None:
 async def test_types_stay_what_they_are(tmp_path: Path) -> None:
     row = {"i": 2**62, "f": 0.1, "s": "007", "n": None, "t": True, "o": {"a": 1}}
     await put(await opened(tmp_path), [row])
+    await publish(tmp_path, R1)
     assert stored(tmp_path) == [{**row, "t": 1, "o": '{"a":1}'}]
 
 
@@ -92,6 +93,7 @@ async def test_an_older_run_cannot_commit_once_a_newer_has_opened(tmp_path: Path
     with pytest.raises(Permanent):
         await opened(tmp_path, R1)
     await zombie.shutdown()
+    await publish(tmp_path, R2)
     assert stored(tmp_path) == ROWS[:3]
 
 
@@ -101,15 +103,16 @@ async def test_data_and_position_are_one_transaction(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "out" / "x.db") as db:
         db.execute(with_rules)
     db.close()
-    sink = await opened(tmp_path)
+    upsert: dict[str, Any] = {"mode": "upsert", "key": ("id",)}
+    sink = await opened(tmp_path, **upsert)
     await sink.write(Batch(stream="", records=[{"id": 1}, {"id": 7}], start=None, end=2))
     with pytest.raises(Permanent, match="rules that these records break"):
         await sink.commit(None, 2)
     await sink.shutdown()
-    again = await opened(tmp_path)
+    again = await opened(tmp_path, **upsert)
     await put(again, [{"id": 1}])
     late = await made(tmp_path)
-    assert await late.open(SinkContext(task="t", run=R1, shard="0")) == "end"
+    assert await late.open(SinkContext(task="t", run=R1, shard="0", mode="upsert", key=("id",))) == "end"
     assert late.held == 1
     with pytest.raises(PositionMoved):
         await late.commit(None, "other")
@@ -167,3 +170,44 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_names_that_no_table_may_have(table: str) -> None:
     with pytest.raises(OptionErrors):
         decode(SqliteSink.Options, {"path": "x", "table": table})
+
+
+async def test_a_full_run_in_append_mode_replaces_when_the_node_says_so(tmp_path: Path) -> None:
+    for run, rows in ((R1, ROWS), (R2, ROWS[:4])):
+        await put(await opened(tmp_path, run), rows)
+        await publish(tmp_path, run, replaces=True)
+        assert stored(tmp_path) == rows
+    await put(await opened(tmp_path, R3), ROWS[4:])
+    assert stored(tmp_path) == ROWS[:4]
+    await publish(tmp_path, R3)
+    assert stored(tmp_path) == ROWS
+
+
+async def test_an_upsert_keeps_what_it_wrote_when_a_run_replaces(tmp_path: Path) -> None:
+    upsert: dict[str, Any] = {"mode": "upsert", "key": ("id",)}
+    for run, rows in ((R1, ROWS[:6]), (R2, ROWS[3:])):
+        await put(await opened(tmp_path, run, **upsert), rows)
+        await publish(tmp_path, run, replaces=True)
+    assert stored(tmp_path) == ROWS
+
+
+async def test_a_run_may_be_published_in_parts(tmp_path: Path) -> None:
+    await put(await opened(tmp_path, shard="a"), ROWS[:4])
+    half = await opened(tmp_path, shard="b")
+    await half.write(Batch(stream="", records=ROWS[4:6], start=None, end=6))
+    await half.commit(None, 6)
+    await half.shutdown()
+    await publish(tmp_path, R1, shards=("a",), complete=False, replaces=True)
+    assert stored(tmp_path) == ROWS[:4]
+    again = await made(tmp_path)
+    assert await again.open(SinkContext(task="t", run=R1, shard="b")) == 6
+    await put(again, ROWS[6:], 6)
+    for _ in range(2):
+        await publish(tmp_path, R1, shards=("a", "b"), replaces=True)
+        assert stored(tmp_path) == ROWS
+
+
+async def test_a_table_without_a_key_is_of_one_task(tmp_path: Path) -> None:
+    await put(await opened(tmp_path), ROWS)
+    with pytest.raises(Permanent, match="of task t, task other cannot write there"):
+        await opened(tmp_path, task="other")

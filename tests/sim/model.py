@@ -39,7 +39,13 @@ class ModelSink:
 
 def spec(records: int, shards: int, *, fail: int = 0, name: str = "") -> bytes:
     """A task of the model plugins: `shards` shards with `records` each; the first `fail` attempts of shard 0 fail."""
-    source = {"plugin": "model" if shards else "solo", "records": records, "shards": shards, "fail": fail, "name": name}
+    source = {
+        "plugin": "model" if shards else "solo",
+        "records": records,
+        "shards": shards,
+        "fail": fail,
+        "name": name,
+    }
     return json.dumps({"source": source, "sink": [{"plugin": "model"}]}, sort_keys=True).encode()
 
 
@@ -52,7 +58,12 @@ class ModelRunner:
     """The runner of one life of one node. `alive()` false: it was killed, and its timers do nothing any more."""
 
     def __init__(
-        self, clock: Clock, sink: ModelSink, rng: random.Random, report: Callable[[Report], None], later: Callable[..., None]
+        self,
+        clock: Clock,
+        sink: ModelSink,
+        rng: random.Random,
+        report: Callable[[Report], None],
+        later: Callable[..., None],
     ) -> None:
         self.clock, self.sink, self.rng, self.report, self.later = clock, sink, rng, report, later
         self.jobs: dict[JobKey, Job] = {}
@@ -78,7 +89,9 @@ class ModelRunner:
     def _begin(self, job: Job) -> None:
         source = source_of(job.spec)
         if job.key.kind == "plan":
-            plans = tuple(ShardPlan(key=str(i), start=0, end=source["records"]) for i in range(source["shards"]))
+            plans = tuple(
+                ShardPlan(key=str(i), start=0, end=source["records"]) for i in range(source["shards"])
+            )
             self._end(job, "planned", plans=plans)
         elif job.key.kind == "publish":
             self.sink.published[job.key.task] = self.sink.published.get(job.key.task, 0) + 1
@@ -117,10 +130,12 @@ class ModelRunner:
         counts = self.counts[job.key]
         held = self.opened.get(job.key)
         copy = Counts(counts.read, counts.written, counts.skipped, counts.dead, counts.bytes)
-        return Report(key=job.key, state=state, token=job.token, counts=copy, held=held, seconds=0.1, **fields)
+        return Report(
+            key=job.key, state=state, token=job.token, counts=copy, held=held, seconds=0.1, **fields
+        )
 
     def _end(self, job: Job, state: str, **fields: Any) -> None:
         report = self._report(job, state, **fields)
         for table in (self.jobs, self.stopping, self.counts, self.opened):
-            table.pop(job.key, None)  # type: ignore[attr-defined]
+            table.pop(job.key, None)
         self.report(report)

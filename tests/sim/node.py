@@ -168,7 +168,9 @@ class SimNode:
         """Ready once it has compared itself with every live peer, or after a while (as `node.app` does)."""
         me = self.swim.members[self.name]
         others = self.core.ownership.live() - {self.name}
-        if not me.meta.ready and (self.clock.now >= self._ready_at or (others and others <= self.core.replicator.synced)):
+        if not me.meta.ready and (
+            self.clock.now >= self._ready_at or (others and others <= self.core.replicator.synced)
+        ):
             from gossip.effects import SetMeta
 
             self._gossip(SetMeta(Meta(name=self.name, ready=True)))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.world import World
 
-SEEDS = int(os.environ.get("SIM_SEEDS", "30"))
+SEEDS = int(os.environ.get("SIM_SEEDS", "300"))
 FIRST = int(os.environ.get("SIM_SEED", "1"))
 
 

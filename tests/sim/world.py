@@ -4,6 +4,7 @@ One seed decides everything: which faults are on (each is off in half of the see
 submitted and through whom. `World.run` has two phases: faults, then a healed mesh that must come to rest.
 """
 
+import functools
 import hashlib
 import random
 from collections import Counter
@@ -54,7 +55,9 @@ class World:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.clock = Clock()
-        self.network = Network(self.clock, random.Random(self.seed + 1), Link(delay=(0.0005, 0.003), fifo=True))
+        self.network = Network(
+            self.clock, random.Random(self.seed + 1), Link(delay=(0.0005, 0.003), fifo=True)
+        )
         self.sink = ModelSink()
         config = CoreConfig(slots=SLOTS, concurrency=4, ownership=OwnershipConfig.local())
         names = [f"{i:016x}" for i in range(1, self.nodes + 1)]
@@ -75,7 +78,9 @@ class World:
 
     def _watch(self, node: SimNode) -> None:
         life = node.life
-        node.core.listeners.append(lambda slot, changes, author: self._checkpoints((node.name, life), changes, author))
+        node.core.listeners.append(
+            lambda slot, changes, author: self._checkpoints((node.name, life), changes, author)
+        )
 
     def _checkpoints(self, seen_by: tuple[str, int], changes: list[Change], author: Writer) -> None:
         """I8: a checkpoint never goes back at an owner with a token, as each life of each node sees it."""
@@ -111,10 +116,16 @@ class World:
         key = f"key-{self._keys}"
         shards = self.rng.choice((0, 0, 1, 2, 3))
         fail = self.rng.choice((0, 0, 0, 1))
-        raws = [spec(self.rng.randint(0, 60), shards, fail=fail, name=f"{key}-{i}") for i in range(self.rng.randint(1, 4))]
+        raws = [
+            spec(self.rng.randint(0, 60), shards, fail=fail, name=f"{key}-{i}")
+            for i in range(self.rng.randint(1, 4))
+        ]
         (submission,) = group(raws, tenant="default", key=key, region="local", slots=SLOTS)
         if not node.core.replicates(submission.slot):
-            node = next((n for n in self.members if n.up and not n.frozen and n.core.replicates(submission.slot)), None)
+            node = next(
+                (n for n in self.members if n.up and not n.frozen and n.core.replicates(submission.slot)),
+                None,
+            )
             if node is None:
                 return
         origin = Origin(node=node.name, writer=node.core.writer, slots=SLOTS)
@@ -165,7 +176,7 @@ class World:
             return
         fault = self.rng.choice(self.enabled)
         lasts = self.rng.uniform(0.3, 8.0)
-        names = [node.name for node in self.members]
+        names: list[str] = [node.name for node in self.members]
         self.hits[fault] += 1
         match fault:
             case "crash":
@@ -204,7 +215,7 @@ class World:
         for node in self.rng.sample(self.members, many):
             if node.up:
                 node.crash()
-                self.clock.after(lasts * self.rng.uniform(0.1, 1.0), lambda n=node: n.up or n.start())
+                self.clock.after(lasts * self.rng.uniform(0.1, 1.0), functools.partial(self._revive, node))
 
     def _leave(self, lasts: float) -> None:
         up = [node for node in self.members if node.up and not node.frozen]
@@ -212,8 +223,13 @@ class World:
             return
         node = self.rng.choice(up)
         node.leave()
-        self.clock.after(1.5, lambda: node.up and node.crash())
-        self.clock.after(1.6 + lasts, lambda: node.up or node.start())
+        self.clock.after(1.5, lambda: node.crash() if node.up else None)
+        self.clock.after(1.6 + lasts, lambda: self._revive(node))
+
+    @staticmethod
+    def _revive(node: SimNode) -> None:
+        if not node.up:
+            node.start()
 
     def _freeze(self, lasts: float) -> None:
         node = self.rng.choice(self.members)
@@ -225,7 +241,7 @@ class World:
     # ---- the run
 
     def run(self) -> None:
-        contacts = [(self.members[0].name, self.members[0].name)]
+        contacts: list[tuple[NodeId, str]] = [(self.members[0].name, self.members[0].name)]
         for node in self.members:
             node.contacts = contacts
             node.start(contacts)
@@ -250,11 +266,21 @@ class World:
         for node in self.members:
             if node.up and node.frozen:
                 node.thaw()
-            if not node.up:
-                node.start()
+            self._revive(node)
+        if self.rng.random() < 0.25:
+            self._lose(self.rng.choice(self.members))
+
+    def _lose(self, node: SimNode) -> None:
+        """A node that never comes back; first everybody catches up, as it may hold the only copy of something."""
+        self._eventually(30.0, checkers.replicas_agree)
+        node.crash()
+        self.members.remove(node)
+        self.hits["lost for good"] += 1
 
     def settle(self) -> None:
         """The liveness phase, and the invariants of the end."""
+        for _ in range(10):
+            self.submit()
         self._eventually(30.0, checkers.members_agree)
         self._eventually(30.0, checkers.replicas_agree)
         self._resume_all()
@@ -289,5 +315,3 @@ class World:
             for slot in sorted(node.core.replicator.ledgers):
                 digest.update(node.core.replicator.ledgers[slot].content_hash())
         return digest.hexdigest()
-
-

@@ -165,7 +165,7 @@ async def test_the_last_report_of_a_replay_names_all_that_failed_again(bench: Be
         ("exit", "error", True, None),
     ],
 )
-async def test_failures_have_a_code_and_no_secret(  # noqa: PLR0917 -- fixtures and parameters
+async def test_failures_have_a_code_and_no_secret(
     bench: Bench, store: Stores, error: str, code: str, retryable: bool, after: float | None
 ) -> None:
     sink, held = store()

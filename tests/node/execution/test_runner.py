@@ -165,7 +165,7 @@ async def test_a_heavy_job_runs_in_a_worker_from_plan_to_publish(desk: Desk) -> 
     assert (desk.folder / "out.published").read_text() == "4999"
     assert [letter.record for report in desk.reports for letter in report.letters] == ["bad 1 ***"]
     async with asyncio.timeout(5):
-        while not desk.runner.metrics():  # noqa: ASYNC110 -- counters have no event
+        while not desk.runner.metrics():
             await asyncio.sleep(0.05)
     assert desk.runner.metrics() == {"file": {"records": 4999}}
     assert os.getpid() not in desk.runner.processes()
@@ -207,7 +207,7 @@ async def test_a_plugin_that_never_awaits_loses_its_worker(desk: Desk) -> None:
     source = {"plugin": "heavy", "total": 100, "size": 10, "spin_at": 50}
     job_ = job(source, FILE, spec={"limits": {"timeout": 1}})
     desk.runner.submit(job_)
-    while not desk.runner.processes():  # noqa: ASYNC110 -- nothing tells of a start
+    while not desk.runner.processes():
         await asyncio.sleep(0)
     desk.runner._pool.tick(asyncio.get_running_loop().time() + 2 * GRACE)
     assert len(desk.runner) == 1

@@ -1,0 +1,67 @@
+"""What a new run starts from: the cursor, the gaps, or the run that it retries."""
+
+from node.stewardship.run import RunWork
+from node.stewardship.specs import lower_bound, wanted_ranges
+from node.stewardship.table import Table
+from node.stewardship.work import TaskWork
+from plugins import ordering
+from state import join
+from state.model import Plan
+
+
+def prepare(table: Table, work: TaskWork, run: RunWork) -> None:
+    """What a new run starts from: the cursor, the gaps, or the run that it retries."""
+    spec = run.effective.spec
+    if run.request.kind == "letters":
+        return
+    if run.request.origin:
+        _retry_of(table, work, run)
+        return
+    if spec.mode == "incremental":
+        run.since = lower_bound(spec, cursor_of(work, run.generation))
+    elif spec.mode == "range":
+        force = bool(run.request.arguments.get("force"))
+        run.ranges = wanted_ranges(spec, covered_by(work, run.generation), force=force)
+        if not run.ranges and not run.solo:
+            run.adopt_plan([])
+            run.advance()
+
+
+def _retry_of(table: Table, work: TaskWork, run: RunWork) -> None:
+    """Take over the plan and the positions of the run that is retried; what it finished stays
+    finished.
+    """
+    before = work.facts.runs.get(run.request.origin)
+    known = join.run_fact(before.facts) if before is not None else None
+    run.origin = (known.origin if known is not None else "") or run.request.origin
+    if before is None or known is None:
+        return
+    run.since, run.ranges, run.generation = known.since, list(known.ranges), known.generation
+    plan = join.plan_of(before)
+    if plan is None or run.solo:
+        return
+    run.adopt_plan(plan.shards)
+    table.write_for(work, "p", run.name, Plan(run.token, plan.shards, plan.node))
+    for shard in run.shards.values():
+        ended = before.ended.get(shard.key)
+        if ended is not None and ended.state == "succeeded":
+            shard.restore_end(ended)
+            run.ended_unsaid.append(ended)
+        elif ended is not None:
+            shard.position, shard.base, shard.totals = ended.position, ended.totals, ended.totals
+    run.advance()
+
+
+def cursor_of(work: TaskWork, generation: int) -> object:
+    """The highest cursor that a succeeded run of this generation left."""
+    cursor: object = None
+    for name in sorted(work.facts.runs):
+        fact = join.run_fact(work.facts.runs[name].facts)
+        if fact is not None and fact.generation == generation:
+            cursor = ordering.highest(cursor, fact.cursor)
+    return cursor
+
+
+def covered_by(work: TaskWork, generation: int) -> list[tuple[object, object]]:
+    """The ranges that finished shards of this generation's runs cover, as they are."""
+    return [part for _, part in join.covered(work.facts, generation)]
