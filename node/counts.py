@@ -13,16 +13,26 @@ from state.entries import Batch
 def counted(core: Core, tenant: str | None = None) -> dict[str, int]:
     """How many tasks are in which state, of the slots that this node stewards."""
     counts: dict[str, int] = {}
+    singles: dict[tuple[int, str], list[int]] = {}
+    for slot, name, index in core.table.works:
+        singles.setdefault((slot, name), []).append(index)
     for slot, ledger in core.replicator.ledgers.items():
         if not ledger.batches or core.steward_of(slot) != core.me:
             continue
         for name, entry in ledger.batches.items():
             if tenant is None or entry.tenant == tenant:
-                _count_batch(core, slot, name, entry, counts)
+                _count_batch(core, slot, name, entry, singles, counts)
     return counts
 
 
-def _count_batch(core: Core, slot: int, name: str, entry: Batch, counts: dict[str, int]) -> None:
+def _count_batch(
+    core: Core,
+    slot: int,
+    name: str,
+    entry: Batch,
+    singles: dict[tuple[int, str], list[int]],
+    counts: dict[str, int],
+) -> None:
     special = BitMap(entry.tasks)
     plain = entry.present - special
     seen = BitMap()
@@ -32,7 +42,7 @@ def _count_batch(core: Core, slot: int, name: str, entry: Batch, counts: dict[st
         _add(counts, outcome.group.state, len(fresh))
     left = plain - entry.done
     leased = min(len(left), sum(len(group.leased) for group in core.table.bulk.get((slot, name), ())))
-    special |= BitMap(index for index in left if (slot, name, index) in core.table.works)
+    special |= BitMap(singles.get((slot, name), ()))
     _add(counts, "running", leased)
     _add(counts, "pending", len(left - special) - leased)
     for index in special & entry.present:

@@ -4,14 +4,13 @@ It starts nodes of its own in temporary folders (one, then three), runs `collect
 then idle nodes of the `lan` profile. All of it takes about two minutes and shares the machine's cores: the
 clients, too, run here.
 
-One run with 100,000 tasks and 1,000,000 rows, 2 cores, Python 3.11.7, load 1.8 before it (other work ran
-meanwhile); marks that it missed are named:
+Two runs in a row with 100,000 tasks, 2 cores, Python 3.11.7; marks that were missed are named:
 
-- tasks, 1 node, durability 1: 24,778/s submitted, 7,332/s completed (mark 10,000: missed); control p99 152 ms
-  (mark 100: missed)
-- tasks, 3 nodes, durability 2: 16,494/s submitted, 10,738/s completed; control p99 213 ms (missed)
-- records, CSV to JSONL, 1 node: 260,213/s; control p99 28 ms
-- idle, profile lan: 1 node 69 MB and 0.7 % of a core; 3 nodes 70 MB and 1.0 % each
+- tasks, 1 node, durability 1: 16,158 and 17,362/s submitted, 11,323 and 8,323/s completed (mark 10,000: missed by
+  one); control p99 137 and 119 ms (mark 100: missed)
+- tasks, 3 nodes, durability 2: 22,962 and 22,420/s submitted, 14,362 and 15,149/s completed; control p99 90 and 86 ms
+- records, CSV to JSONL, 1 node: 222,370 and 205,128/s; control p99 19 and 24 ms
+- idle, profile lan: 1 node 69 MB and 0.8 % of a core; 3 nodes 70 MB and 1.5 % each
 """
 
 import argparse

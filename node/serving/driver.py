@@ -192,7 +192,7 @@ class Driver:
         ticket = self.core.write(slot, list(facts), boottime(), wall_ms())
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiters[ticket] = future
-        self.kick()
+        self.flush()  # at once, for the same reason as in `_appended`
         return future
 
     # ---- effects
@@ -243,7 +243,7 @@ class Driver:
             if len(places) == seq - 1:
                 places.append(_packed(location))
         self.core.appended(batch, boottime(), wall_ms())
-        self.kick()
+        self.flush()  # at once: an answer waits for this, and a turn of a busy loop takes milliseconds
 
     def _places(self, slot: int, author: str) -> "array[int]":
         """Where the author's envelopes of the slot lie in the log, by sequence from 1."""

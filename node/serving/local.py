@@ -142,7 +142,7 @@ class Local:
     async def submit(self, arguments: dict[str, Any]) -> Any:
         """Create a group's tasks here; `{created, level}`. A repeat of the same request changes nothing."""
         self._check_intake()
-        submission = msgspec.convert(arguments["submission"], Submission)
+        submission = msgspec.convert(arguments["submission"], Submission, builtin_types=(bytes,))
         tenant, key = arguments["tenant"], arguments["key"]
         ledger = self.core.replicator.ledger(submission.slot)
         entry = ledger.batches.get(submission.batch)

@@ -197,7 +197,10 @@ class MeshService:
         answers = await asyncio.gather(
             *(
                 self._at(
-                    group.slot, "submit", {**common, "submission": msgspec.to_builtins(group)}, write=True
+                    group.slot,
+                    "submit",
+                    {**common, "submission": msgspec.to_builtins(group, builtin_types=(bytes,))},
+                    write=True,
                 )
                 for group in groups
             )
