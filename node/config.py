@@ -183,7 +183,9 @@ def _contradictions(values: Mapping[str, Any], entries: Mapping[str, Entry]) -> 
     def item(key: str, message: str) -> ConfigItem:
         entry = entries.get(key)
         where = entry.where if entry else "default"
-        return ConfigItem(where=where, key=key, value=values.get(key), message=message)
+        value = values.get(key)
+        shown = str(value) if isinstance(value, Address) else value
+        return ConfigItem(where=where, key=key, value=shown, message=message)
 
     found = []
     replicas, durability = values.get("state.replicas", 3), values.get("state.durability", 2)
