@@ -41,7 +41,7 @@ sim: $(VENV)/ready
 	$(BIN)/python -m tests.sim.run --seed $(SEED) --seeds $(SEEDS) --nodes $(NODES)
 
 chaos: $(VENV)/ready
-	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/scenarios
+	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/scenarios/test_kill.py
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench

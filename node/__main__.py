@@ -69,7 +69,7 @@ def _run(config: Config, flags: Flags) -> int:
 
 
 async def _serve(config: Config, flags: Flags) -> int:
-    from node.app import App, set_garbage_collection
+    from node.app import App, tune_interpreter
 
     _check_packages()
     app = App(config, join=flags.join, salvage=flags.salvage)
@@ -78,7 +78,7 @@ async def _serve(config: Config, flags: Flags) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     started = await app.start()
-    set_garbage_collection()
+    tune_interpreter()
     kind = "a new mesh" if started.founded else f"mesh {started.cluster.mesh_id}"
     print(f"collect-node {app.version} {config.node.name} ({app.me}) in {kind}", flush=True)
     print(f"http  {app.url}", flush=True)

@@ -211,7 +211,9 @@ class Leasing:
             resume=shard.position,
             rate=None if settled else specs.rate_share(limits, len(run.shards)),
             dead_budget=max(0, spec.errors.max - run.with_letters) if spec.errors.dead_letters else 0,
-            letters=tuple(run.request.arguments.get("letters", ())) if run.request.kind == "letters" else (),
+            letters=tuple(item["record"] for item in run.request.arguments.get("letters", ()))
+            if run.request.kind == "letters"
+            else (),
             shards=tuple(sorted(key for key, s in run.shards.items() if s.state == "succeeded" or run.solo)),
             complete=not run.failed(),
             records=run.totals().written,

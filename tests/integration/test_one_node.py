@@ -1,11 +1,14 @@
 """One real node: a JSON API as the source, secrets that must not leak, and control by HTTP while it works."""
 
+import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -157,3 +160,27 @@ async def test_pause_stops_writing_and_resume_goes_on(tmp_path: Path) -> None:
         assert done.state == "succeeded"
         assert done.run is not None
         assert done.run.records.written == 6000
+
+
+async def test_dead_letters_are_edited_and_replayed_into_the_sink(tmp_path: Path) -> None:
+    async with Mesh(tmp_path, ["a"]) as mesh:
+        (mesh.root / "rows.csv").write_text("id,value\n1,one\n2\n3,three\n")
+        node = mesh.nodes[0]
+        sink = {"plugin": "sqlite", "path": "rows.db", "table": "rows", "key": ["id"], "mode": "upsert"}
+        task = await submit(
+            node, {"name": "l", "source": {"plugin": "csv", "path": "rows.csv"}, "sink": sink}
+        )
+        assert (await finished(node, task.id)).state == "partial"
+        async with node.client() as client:
+            (letter,) = (await client.dead_letters(task.id)).items
+            letter = dict(msgspec.to_builtins(letter))
+            letter["record"] = {"id": "2", "value": "two"}
+            await client.control(task.id, "retry", {"letters": [letter]})
+
+            async def empty() -> bool:
+                return not (await client.dead_letters(task.id)).items
+
+            await until(empty, "what succeeds leaves the list")
+        with contextlib.closing(sqlite3.connect(mesh.root / "rows.db")) as db:
+            rows = sorted(db.execute("SELECT id, value FROM rows"))
+        assert rows == [("1", "one"), ("2", "two"), ("3", "three")]
