@@ -173,9 +173,9 @@ async def test_dead_letters_are_edited_and_replayed_into_the_sink(tmp_path: Path
         assert (await finished(node, task.id)).state == "partial"
         async with node.client() as client:
             (letter,) = (await client.dead_letters(task.id)).items
-            letter = dict(msgspec.to_builtins(letter))
-            letter["record"] = {"id": "2", "value": "two"}
-            await client.control(task.id, "retry", {"letters": [letter]})
+            edited = dict(msgspec.to_builtins(letter))
+            edited["record"] = {"id": "2", "value": "two"}
+            await client.control(task.id, "retry", {"letters": [edited]})
 
             async def empty() -> bool:
                 return not (await client.dead_letters(task.id)).items
