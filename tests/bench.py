@@ -4,13 +4,14 @@ It starts nodes of its own in temporary folders (one, then three), runs `collect
 then idle nodes of the `lan` profile. All of it takes about two minutes and shares the machine's cores: the
 clients, too, run here.
 
-Two runs in a row with 100,000 tasks, 2 cores, Python 3.11.7; marks that were missed are named:
+Three runs with 100,000 tasks, 2 cores, Python 3.11.7; the machine is noisy, marks that were missed are named:
 
-- tasks, 1 node, durability 1: 16,158 and 17,362/s submitted, 11,323 and 8,323/s completed (mark 10,000: missed by
-  one); control p99 137 and 119 ms (mark 100: missed)
-- tasks, 3 nodes, durability 2: 22,962 and 22,420/s submitted, 14,362 and 15,149/s completed; control p99 90 and 86 ms
-- records, CSV to JSONL, 1 node: 222,370 and 205,128/s; control p99 19 and 24 ms
-- idle, profile lan: 1 node 69 MB and 0.8 % of a core; 3 nodes 70 MB and 1.5 % each
+- tasks, 1 node, durability 1: 16,158, 17,362 and 32,598/s submitted, 11,323, 8,323 and 6,842/s completed (mark
+  10,000: missed twice; one Python thread is the limit); control p99 137, 119 and 35 ms (mark 100: missed twice)
+- tasks, 3 nodes, durability 2: 22,962, 22,420 and 22,826/s submitted, 14,362, 15,149 and 15,671/s completed; control
+  p99 90, 86 and 147 ms (missed once)
+- records, CSV to JSONL, 1 node: 222,370, 205,128 and 213,675/s; control p99 19 to 24 ms
+- idle, profile lan: 1 node 69 MB and 0.5 to 1.0 % of a core; 3 nodes 70 MB and 1.5 % each
 """
 
 import argparse

@@ -102,7 +102,8 @@ class Executor:
         held = self._leases.get(report.key)
         if held is None:
             return
-        report = msgspec.structs.replace(report, token=held.token, attempt=held.job.attempt)
+        if (report.token, report.attempt) != (held.token, held.job.attempt):
+            report = msgspec.structs.replace(report, token=held.token, attempt=held.job.attempt)
         if report.state in FINAL:
             del self._leases[report.key]
             if report.key.kind == "solo":

@@ -150,7 +150,7 @@ class Leasing:
         jobs = []
         for index in group.take(count, node, now):
             raw = ledger.spec(group.batch, index)
-            brief = specs.decode_brief(raw)
+            limits = specs.decode_brief(raw).limits if b'"limits"' in raw else None
             task = str(TaskId(self.table.region, group.slot, group.batch, index))
             jobs.append(
                 Job(
@@ -158,9 +158,9 @@ class Leasing:
                     tenant=group.tenant,
                     spec=raw,
                     token=token,
-                    rate=brief.limits.rate if brief.limits is not None else None,
+                    rate=limits.rate if limits is not None else None,
                     shards=("0",),
-                    replaces=brief.mode == "full",
+                    replaces=True,  # only full collections are queued in bulk
                 )
             )
         self._lease(node, jobs)
