@@ -2,13 +2,11 @@
 
 A lease is a job with a token and an owner, the steward that gave it. A job that is leased again while it runs
 (its steward changed) goes on and takes the newer token and the new owner; nothing is started twice here. A
-final
-report is kept and repeated, to whoever stewards the slot by then, until somebody has noted it.
+final report is kept and repeated, to whoever stewards the slot by then, until somebody has noted it.
 
 Credit. Long jobs (plan, shard, publish) are limited by `concurrency`. Solo jobs may be tiny, so as many are
-taken as
-this node does in `AHEAD` seconds, by the mean duration of the last ones: enough to keep busy, few enough to
-pause.
+taken as this node does in `AHEAD` seconds, by the mean duration of the last ones: enough to keep busy, few
+enough to pause.
 """
 
 from collections.abc import Callable

@@ -256,29 +256,32 @@ class Driver:
         """Send what the other lacks, from the log, up to a bound; `more` makes it ask again."""
         places: list[int] = []
         for slot, author, first, last in ranges:
-            known = self._places(slot, author)
-            places.extend(known[first - 1 : last])
-        size = 0
+            places.extend(self._places(slot, author)[first - 1 : last])
+        for message in await asyncio.to_thread(self._read, places):
+            self.send(to, message)
+
+    def _read(self, places: list[int]) -> list[messages.Envelopes]:
+        """The envelopes at these places, in messages of about RESEND_MESSAGE, RESEND_BYTES in all."""
+        found: list[messages.Envelopes] = []
         chunk: list[bytes] = []
-        for number, place in enumerate(places):
+        size = total = 0
+        for place in places:
             try:
-                data = (
-                    await asyncio.to_thread(self._log.read, _unpacked(place))
-                    if number % 64 == 0
-                    else self._log.read(_unpacked(place))
-                )
+                data = self._log.read(_unpacked(place))
             except (Damaged, OSError) as error:
                 log.error("an envelope cannot be read from the log", error=str(error))
                 break
             chunk.append(data)
             size += len(data)
-            if sum(map(len, chunk)) >= RESEND_MESSAGE:
-                self.send(to, messages.Envelopes(chunk, more=size >= RESEND_BYTES))
-                chunk = []
-            if size >= RESEND_BYTES:
-                return
+            total += len(data)
+            if size >= RESEND_MESSAGE:
+                found.append(messages.Envelopes(chunk, more=total >= RESEND_BYTES))
+                chunk, size = [], 0
+            if total >= RESEND_BYTES:
+                break
         if chunk:
-            self.send(to, messages.Envelopes(chunk))
+            found.append(messages.Envelopes(chunk, more=total >= RESEND_BYTES))
+        return found
 
 
 def _packed(location: Location) -> int:

@@ -70,11 +70,6 @@ class Ownership:
             and now < member.since + self.config.takeover_delay
         )
 
-    def next_takeover(self, now: float) -> float | None:
-        """When the next dead member's delay ends."""
-        ends = (m.since + self.config.takeover_delay for m in self.members.values() if m.state is State.DEAD)
-        return min((end for end in ends if end > now), default=None)
-
     def successor(self, slot: int, now: float) -> NodeId | None:
         """The replica that should have the slot instead of this node, when it is stable; None: keep it."""
         for node in self.placement.owners(slot):

@@ -281,9 +281,6 @@ class Recording:
             else:
                 self.table.bulk.pop(where, None)
 
-    def bulk_due(self) -> float | None:
-        return min((since + 0.05 for since in self._bulk_dirty.values()), default=None)
-
 
 def _failure(run: RunWork) -> str:
     failed = run.failed()

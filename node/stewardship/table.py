@@ -98,9 +98,6 @@ class Table:
                 found.append(work)
         return found
 
-    def next_due(self) -> float | None:
-        return self._timers[0][0] if self._timers else None
-
     def notice(self, work: TaskWork, state: str, **data: object) -> None:
         fields = {
             "task": str(work.id),
