@@ -44,9 +44,9 @@ class Control:
         self._woken = False
         self._closing = False
 
-    def begin(self) -> None:
-        """The current asyncio task runs the job from here on."""
-        self._task = asyncio.current_task()
+    def begin(self, task: "asyncio.Task[None] | None" = None) -> None:
+        """`task` (None: the current one) runs the job from here on."""
+        self._task = task or asyncio.current_task()
 
     def close(self) -> None:
         """The job is being wound up: nothing interrupts it any more."""

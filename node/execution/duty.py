@@ -49,8 +49,9 @@ class Duty:
         self._deadline = None if timeout is None else self._started + timeout
         self._step = ""
 
-    async def run(self) -> None:
-        self.control.begin()
+    async def run(self, task: "asyncio.Task[None] | None" = None) -> None:
+        """`task`: the asyncio task that this runs in, if the caller knows it."""
+        self.control.begin(task)
         try:
             fields = await self._work()
         except asyncio.CancelledError:

@@ -177,7 +177,7 @@ class Runner:
         entry = self._entries[job.key] = _Entry(job)
         self._lanes.add(entry)
 
-    async def _run(self, entry: _Entry) -> None:
+    async def _run(self, entry: _Entry, task: "asyncio.Task[None]") -> None:
         job = entry.job
         if entry.wish is not None:
             stopped = Report(key=job.key, state="stopped", token=job.token, position=job.resume)
@@ -195,18 +195,23 @@ class Runner:
             self._hear(refusal(job, error))
             return
         if entry.duty is not None:
-            await entry.duty.run()
+            await entry.duty.run(task)
 
     def _is_inline(self, assembly: Assembly) -> bool:
         """Whether every plugin of the job may run on this loop."""
         spec, registry, kind = assembly.spec, self._registry, assembly.job.key.kind
-        plugins: list[Any] = []
-        if kind != "publish" and not assembly.job.letters:
-            plugins.append(registry.collector(assembly.source))
-        if kind != "plan":
-            plugins += [registry.sink(str(sink["plugin"])) for sink in spec.sink]
-            plugins += [registry.transform(str(step["plugin"])) for step in spec.transform]
-        return all(getattr(plugin, "inline", False) for plugin in plugins)
+        if (
+            kind != "publish"
+            and not assembly.job.letters
+            and not _inline(registry.collector(assembly.source))
+        ):
+            return False
+        if kind == "plan":
+            return True
+        for sink in spec.sink:
+            if not _inline(registry.sink(str(sink["plugin"]))):
+                return False
+        return all(_inline(registry.transform(str(step["plugin"]))) for step in spec.transform)
 
     def _ask(self, entry: _Entry, wish: Wish) -> None:
         entry.wish = wish
@@ -235,3 +240,7 @@ class Runner:
                 entry.duty.tick(now)
         self._pool.tick(loop.time())
         self._timer = loop.call_later(TICK, self._tick)
+
+
+def _inline(plugin: type[Any]) -> bool:
+    return bool(getattr(plugin, "inline", False))

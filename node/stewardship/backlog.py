@@ -12,7 +12,9 @@ CLASSES = 10
 
 
 class Item(Protocol):
-    """Work that waits. It may be queued only once; a second push moves nothing."""
+    """Work that waits. It may be queued only once; a second push moves nothing. `solo`: which of a node's two
+    credits it needs, the one of small jobs or the one of long ones.
+    """
 
     queued: bool
 
@@ -20,74 +22,87 @@ class Item(Protocol):
     def tenant(self) -> str: ...
     @property
     def priority(self) -> int: ...
+    @property
+    def solo(self) -> bool: ...
 
 
 class _Class:
-    __slots__ = ("clocks", "tenants")
+    """`queues`: a tenant's long items and its solo ones, each in order of arrival; one clock for both."""
+
+    __slots__ = ("clocks", "queues")
 
     def __init__(self) -> None:
-        self.tenants: dict[str, deque[Item]] = {}
+        self.queues: dict[str, tuple[deque[Item], deque[Item]]] = {}
         self.clocks: dict[str, float] = {}
 
-    def queue(self, tenant: str) -> deque[Item]:
-        found = self.tenants.get(tenant)
+    def queue(self, tenant: str, *, solo: bool) -> deque[Item]:
+        found = self.queues.get(tenant)
         if found is None:
-            found = self.tenants[tenant] = deque()
-            self.clocks[tenant] = min((self.clocks[t] for t in self.tenants if t in self.clocks), default=0.0)
-        return found
+            found = self.queues[tenant] = deque(), deque()
+            self.clocks[tenant] = min(self.clocks.values(), default=0.0)
+        return found[solo]
+
+    def head(self, *, solo: bool, other: bool) -> Item | None:
+        """The first item of the tenant furthest behind; a long one before a solo one."""
+        best: tuple[float, str] | None = None
+        for tenant, (long, short) in list(self.queues.items()):
+            if not long and not short:
+                del self.queues[tenant], self.clocks[tenant]
+            elif (other and long) or (solo and short):
+                place = (self.clocks[tenant], tenant)
+                best = place if best is None else min(best, place)
+        if best is None:
+            return None
+        long, short = self.queues[best[1]]
+        return long[0] if other and long else short[0]
 
 
 class Backlog:
-    """Items with work that could be leased; items that cannot be served now are parked until `unpark`."""
+    """Items with work that could be leased; items that no node may take now are parked until `unpark`."""
 
     def __init__(self) -> None:
         self._classes = [_Class() for _ in range(CLASSES)]
         self._parked: list[Item] = []
+        self._where: dict[int, tuple[int, bool]] = {}
+        """id of a queued item -> its class and kind when it was pushed"""
 
     def push(self, item: Item) -> None:
         if not item.queued:
             item.queued = True
-            self._classes[item.priority].queue(item.tenant).append(item)
+            self._classes[item.priority].queue(item.tenant, solo=item.solo).append(item)
+            self._where[id(item)] = item.priority, item.solo
 
-    def next(self) -> Item | None:
-        """The item to serve; it stays at the head of its queue. An item whose priority changed is moved
-        first.
+    def next(self, *, solo: bool = True, other: bool = True) -> Item | None:
+        """The item to serve, of the kinds that may be served; it stays at the head of its queue. An item whose
+        priority or kind changed is moved first.
         """
-        for level in range(CLASSES - 1, -1, -1):
-            while (item := self._head(self._classes[level])) is not None:
-                if item.priority == level:
-                    return item
-                self._classes[level].queue(item.tenant).popleft()
-                item.queued = False
-                self.push(item)
-                if item.priority > level:
-                    return self.next()
+        while (item := self._head(solo=solo, other=other)) is not None:
+            if self._where[id(item)] == (item.priority, item.solo):
+                return item
+            self.done(item)
+            self.push(item)
         return None
 
-    @staticmethod
-    def _head(level: _Class) -> Item | None:
-        while level.tenants:
-            tenant = min(level.tenants, key=lambda t: (level.clocks[t], t))
-            if level.tenants[tenant]:
-                return level.tenants[tenant][0]
-            del level.tenants[tenant], level.clocks[tenant]
+    def _head(self, *, solo: bool, other: bool) -> Item | None:
+        for level in reversed(self._classes):
+            if level.queues and (item := level.head(solo=solo, other=other)) is not None:
+                return item
         return None
 
     def remove(self, item: Item) -> None:
         """Take the item out, wherever it waits; push it again to queue it by its priority of now."""
         if not item.queued:
             return
-        for cls in self._classes:
-            queue = cls.tenants.get(item.tenant)
-            if queue is not None and item in queue:
-                queue.remove(item)
-        if item in self._parked:
+        where = self._where.pop(id(item), None)
+        if where is not None:
+            self._queue(item, where).remove(item)
+        else:
             self._parked.remove(item)
         item.queued = False
 
     def charge(self, item: Item, units: int) -> None:
         """The item was given units: its tenant's clock advances."""
-        self._classes[item.priority].clocks[item.tenant] += units
+        self._classes[self._where[id(item)][0]].clocks[item.tenant] += units
 
     def done(self, item: Item) -> None:
         """Nothing more to lease of the item at the head of its queue now."""
@@ -100,8 +115,11 @@ class Backlog:
         self._parked.append(item)
 
     def _take(self, item: Item) -> None:
-        taken = self._classes[item.priority].queue(item.tenant).popleft()
+        taken = self._queue(item, self._where.pop(id(item))).popleft()
         assert taken is item
+
+    def _queue(self, item: Item, where: tuple[int, bool]) -> deque[Item]:
+        return self._classes[where[0]].queue(item.tenant, solo=where[1])
 
     def unpark(self) -> None:
         parked, self._parked = self._parked, []

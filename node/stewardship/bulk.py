@@ -20,6 +20,8 @@ OutcomeKey = tuple[str, int, int, int, int]
 class BulkGroup:
     """An Item of the backlog. `pending`: indices to lease; `leased`: index -> (node, since)."""
 
+    solo = True
+
     __slots__ = ("batch", "leased", "outcomes", "pending", "priority", "queued", "slot", "tenant")
 
     def __init__(self, slot: int, batch: str, tenant: str, priority: int, indices: Iterable[int]) -> None:

@@ -96,10 +96,11 @@ class Leasing:
         """Lease what can be leased now."""
         self._loads = None
         for _ in range(MAX_TURNS):
-            item = self.table.backlog.next()
+            room = [self._credit_of(node) for node in self._everyone()]
+            item = self.table.backlog.next(
+                solo=any(credit.solo > 0 for credit in room), other=any(credit.other > 0 for credit in room)
+            )
             if item is None:
-                return
-            if not any(max(self._credit_of(node)) > 0 for node in self._everyone()):
                 return
             self._serve(item)
 

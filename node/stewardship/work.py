@@ -48,6 +48,10 @@ class TaskWork:
         return self.entry.tenant
 
     @property
+    def solo(self) -> bool:
+        return self.run is not None and self.run.solo
+
+    @property
     def priority(self) -> int:
         return self.effective.priority
 

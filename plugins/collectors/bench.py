@@ -1,6 +1,7 @@
 """Made-up records, always the same: to measure all that is not a source."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
@@ -40,8 +41,7 @@ class BenchCollector:
     async def collect(self, context: CollectContext) -> AsyncIterator[Batch]:
         """Record `n` holds its number in `c1`; the other columns share the rest of the bytes."""
         options = self._options
-        width = max(options.record_bytes // options.columns - 1, 1)
-        rest = {f"c{index}": "x" * width for index in range(2, options.columns + 1)}
+        rest = _rest(options.columns, max(options.record_bytes // options.columns - 1, 1))
         size = max(1, min(context.batch_records, context.batch_bytes // max(options.record_bytes, 1)))
         position = context.resume
         start = position or context.shard.start or 0
@@ -60,3 +60,9 @@ class BenchCollector:
 
     async def shutdown(self) -> None:
         """Nothing is held."""
+
+
+@functools.lru_cache(maxsize=16)
+def _rest(columns: int, width: int) -> dict[str, str]:
+    """All columns but the first; the same for every record, and not to be changed."""
+    return {f"c{index}": "x" * width for index in range(2, columns + 1)}

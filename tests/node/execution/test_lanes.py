@@ -12,7 +12,7 @@ async def test_jobs_that_pass_on_and_then_wait_do_not_keep_the_queue() -> None:
     gate = asyncio.Event()
     ran = []
 
-    async def run(name: str) -> None:
+    async def run(name: str, _task: asyncio.Task[None]) -> None:
         if name == "waits":
             await turn.pass_on()
             await gate.wait()
@@ -36,7 +36,7 @@ async def test_jobs_that_never_wait_need_one_lane_and_the_loop_goes_round() -> N
     lanes: Lanes[int]
     seen, most = [], 0
 
-    async def run(number: int) -> None:
+    async def run(number: int, _task: asyncio.Task[None]) -> None:
         nonlocal most
         seen.append(number)
         most = max(most, len(lanes._tasks))

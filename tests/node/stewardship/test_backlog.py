@@ -9,8 +9,8 @@ from node.stewardship.specs import concurrent, rate_share, retry_delay
 
 
 class Thing:
-    def __init__(self, tenant: str, priority: int = 5, units: int = 1) -> None:
-        self.tenant, self.priority, self.units = tenant, priority, units
+    def __init__(self, tenant: str, priority: int = 5, units: int = 1, *, solo: bool = False) -> None:
+        self.tenant, self.priority, self.units, self.solo = tenant, priority, units, solo
         self.queued = False
 
 
@@ -152,3 +152,29 @@ def test_shards_at_once_share_the_rate() -> None:
             assert share * min(shards, concurrent(limits, shards)) <= 10.0 + 1e-9
     assert rate_share(Limits(), 5) is None
     assert concurrent(Limits(), 5) == 5
+
+
+def test_an_item_without_credit_of_its_kind_keeps_its_place_and_blocks_no_other_kind() -> None:
+    backlog = Backlog()
+    small, long, low = Thing("t", solo=True), Thing("t"), Thing("t", 3, solo=True)
+    for thing in (small, long, low):
+        backlog.push(thing)
+    assert backlog.next(solo=False) is long
+    assert backlog.next(other=False) is small
+    assert backlog.next(solo=False, other=False) is None
+    backlog.done(long)
+    assert backlog.next(solo=False) is None
+    assert serve(backlog) == [small, low]
+
+
+def test_an_item_whose_kind_changed_is_moved() -> None:
+    backlog = Backlog()
+    thing = Thing("t", solo=True)
+    backlog.push(thing)
+    thing.solo = False
+    assert backlog.next(solo=False) is None  # it still waits among the small ones
+    assert backlog.next() is thing
+    assert backlog.next(solo=False) is thing
+    backlog.remove(thing)
+    assert backlog.next() is None
+    assert not thing.queued
