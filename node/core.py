@@ -75,6 +75,10 @@ class Core:
     def steward_of(self, slot: int) -> NodeId | None:
         return self.ownership.steward(slot, self.replicator.ledgers.get(slot), self._now)
 
+    def stewards(self) -> list[NodeId | None]:
+        """Of every slot."""
+        return self.ownership.stewards(self.config.slots, self.replicator.ledgers, self._now)
+
     def steward_of_task(self, task: str) -> NodeId | None:
         found = parse(task)
         return self.steward_of(found.slot) if found is not None else None

@@ -5,6 +5,7 @@ Pure: everything comes from the core's memory; `wall_ms` is the time of the answ
 """
 
 import datetime as dt
+import functools
 from collections.abc import Iterable
 
 import msgspec
@@ -26,6 +27,7 @@ from state.model import FIRST_RUN, Ended, Live, PlannedShard, Totals
 NO_FACTS = TaskFacts()
 
 
+@functools.lru_cache(maxsize=256)
 def instant(ms: int) -> str:
     """RFC 3339 in UTC, to the millisecond."""
     return (

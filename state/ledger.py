@@ -70,7 +70,7 @@ class Ledger:
         self.slot = slot
         self.heads: dict[Writer, int] = {}
         self.batches: dict[str, Batch] = {}
-        self.claims: dict[Writer, int] = {}
+        self._claim: Token = model.NO_TOKEN
         self._segments: dict[SegmentId, _Segment] = {}
         self._open: dict[Writer, SegmentId] = {}
         self._client_id = client_id
@@ -208,17 +208,15 @@ class Ledger:
 
     def claim(self) -> Token:
         """The largest claim to steward this slot; `(0, "", 0)` when there is none."""
-        return max(
-            ((epoch, writer_node(author), writer_boot(author)) for author, epoch in self.claims.items()),
-            default=model.NO_TOKEN,
-        )
+        return self._claim
 
     # ---- indexing
 
     def _index(self, segment: SegmentId, key: str, fact: model.Fact) -> None:
         parts = key.split("|")
         if isinstance(fact, Claim):
-            self.claims[Writer(parts[1])] = fact.epoch
+            author = Writer(parts[1])
+            self._claim = max(self._claim, (fact.epoch, writer_node(author), writer_boot(author)))
         elif isinstance(fact, Part):
             self._index_part(segment, key, parts[1], fact)
         else:

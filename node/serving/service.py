@@ -159,10 +159,9 @@ class MeshService:
         by_node: dict[NodeId, list[int]] = {}
         missing = []
         live = self.core.ownership.live()
-        for slot in range(self.core.config.slots):
-            node = self.core.steward_of(slot)
-            if node is None:
-                node = next((n for n in self.core.ownership.placement.owners(slot) if n in live), None)
+        for slot, steward in enumerate(self.core.stewards()):
+            owners = self.core.ownership.placement.owners(slot)
+            node = steward or next((owner for owner in owners if owner in live), None)
             if node is None:
                 missing.append(slot)
             else:

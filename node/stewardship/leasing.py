@@ -24,6 +24,8 @@ from state.model import FIRST_RUN, PlannedShard
 BULK_AT_ONCE = 500
 MAX_TURNS = 400
 """Items served in one pump, so that one call stays short; the next event goes on."""
+MAX_UNITS = 500
+"""Jobs leased in one pump, for the same reason: about 5 ms."""
 LOST_AFTER = 5.0
 """Seconds after which a lease that its executor does not hold is given again."""
 
@@ -95,6 +97,7 @@ class Leasing:
     def pump(self) -> None:
         """Lease what can be leased now."""
         self._loads = None
+        given = 0
         for _ in range(MAX_TURNS):
             room = [self._credit_of(node) for node in self._everyone()]
             item = self.table.backlog.next(
@@ -102,7 +105,9 @@ class Leasing:
             )
             if item is None:
                 return
-            self._serve(item)
+            given += self._serve(item)
+            if given >= MAX_UNITS:
+                return
 
     def _everyone(self) -> list[NodeId]:
         return [self.table.me, *self.credit]
@@ -118,7 +123,7 @@ class Leasing:
                             self._loads[shard.node] = self._loads.get(shard.node, 0.0) + 1
         return self._loads
 
-    def _serve(self, item: Item) -> None:
+    def _serve(self, item: Item) -> int:
         if isinstance(item, BulkGroup):
             given = self._serve_bulk(item)
             empty = not item.pending
@@ -134,6 +139,7 @@ class Leasing:
                 self.table.wake(item, at)
         elif not given:
             self.table.backlog.park(item)
+        return given
 
     def _serve_bulk(self, group: BulkGroup) -> int:
         if not group.pending:

@@ -61,6 +61,21 @@ class Ownership:
             return None
         return next((node for node in self.placement.owners(slot) if self.ready(node)), None)
 
+    def stewards(self, slots: int, ledgers: Mapping[int, Ledger], now: float) -> list[NodeId | None]:
+        """`steward` of every slot at once, for lists: a hundredth of a second less a time."""
+        first: dict[tuple[NodeId, ...], NodeId | None] = {}
+        found: list[NodeId | None] = []
+        for slot in range(slots):
+            ledger = ledgers.get(slot)
+            if ledger is not None and ledger.claim() != NO_TOKEN:
+                found.append(self.steward(slot, ledger, now))
+                continue
+            owners = self.placement.owners(slot)
+            if owners not in first:
+                first[owners] = next((node for node in owners if self.ready(node)), None)
+            found.append(first[owners])
+        return found
+
     def _recently_dead(self, holder: str, boot: int, now: float) -> bool:
         member = self.members.get(NodeId(holder))
         return (
