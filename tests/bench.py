@@ -4,14 +4,14 @@ It starts nodes of its own in temporary folders (one, then three), runs `collect
 then idle nodes of the `lan` profile. All of it takes about two minutes and shares the machine's cores: the
 clients, too, run here.
 
-Three runs with 100,000 tasks, 2 cores, Python 3.11.7; the machine is noisy, marks that were missed are named:
+Three runs with 100,000 tasks, 2 cores, Python 3.11.7:
 
-- tasks, 1 node, durability 1: 16,158, 17,362 and 32,598/s submitted, 11,323, 8,323 and 6,842/s completed (mark
-  10,000: missed twice; one Python thread is the limit); control p99 137, 119 and 35 ms (mark 100: missed twice)
-- tasks, 3 nodes, durability 2: 22,962, 22,420 and 22,826/s submitted, 14,362, 15,149 and 15,671/s completed; control
-  p99 90, 86 and 147 ms (missed once)
-- records, CSV to JSONL, 1 node: 222,370, 205,128 and 213,675/s; control p99 19 to 24 ms
-- idle, profile lan: 1 node 69 MB and 0.5 to 1.0 % of a core; 3 nodes 70 MB and 1.5 % each
+- tasks, 1 node, durability 1: 21,512, 21,109 and 20,897/s submitted, 13,478, 13,287 and 13,176/s completed (mark
+  10,000); control p99 31, 33 and 33 ms (mark 100)
+- tasks, 3 nodes, durability 2: 19,409, 18,005 and 18,712/s submitted, 17,421, 16,309 and 17,007/s completed; control
+  p99 87, 90 and 80 ms
+- records, CSV to JSONL, 1 node: 266,596, 242,307 and 259,740/s; control p99 10 to 12 ms
+- idle, profile lan: 1 node 69 MB and 0.8 to 1.0 % of a core; 3 nodes 70 MB and 1.0 to 1.2 % each
 """
 
 import argparse
