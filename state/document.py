@@ -9,13 +9,13 @@ from typing import Any
 
 from pycrdt import Doc, Map
 
-from state.prepass import ROOT, Malformed, inspect
+from state.prepass import ROOT, Malformed, Shape, inspect
 
 
 class Document:
     """A flat map, merged by Yrs. `client_id`: this process's, random, 53 bits."""
 
-    __slots__ = ("_changed", "_clients", "_doc", "_map", "_update")
+    __slots__ = ("_changed", "_clients", "_doc", "_map", "_update", "shape")
 
     def __init__(self, client_id: int) -> None:
         self._doc: Doc[Any] = Doc(client_id=client_id)
@@ -23,6 +23,8 @@ class Document:
         self._update: bytes = b""
         self._changed: list[tuple[str, bytes]] = []
         self._clients: dict[str, tuple[int, int]] = {}
+        self.shape: Shape = inspect(b"\x00\x00")
+        """Of the last update that was written or merged."""
         self._doc.observe(self._on_update)
         self._map.observe(self._on_change)
 
@@ -38,7 +40,7 @@ class Document:
             for key, value in facts.items():
                 self._map[key] = value
         self._changed.clear()
-        shape = inspect(self._update)
+        shape = self.shape = inspect(self._update)
         if shape.client is not None:
             self._clients[author] = (shape.client, shape.first + shape.entries)
         return self._update
@@ -52,6 +54,7 @@ class Document:
         """
         shape = inspect(update)
         if shape.client is None:
+            self.shape = shape
             return []
         client, clock = self._clients.get(author, (shape.client, 0))
         if client != shape.client or clock != shape.first:
@@ -65,6 +68,7 @@ class Document:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise Malformed(f"the library refused the update: {error}") from None
+        self.shape = shape
         self._clients[author] = (client, shape.first + shape.entries)
         return list(self._changed)
 

@@ -102,7 +102,7 @@ class Batch:
         self.count = max(self.count, part.count)
         self.present.update(range(part.start, part.start + len(part.specs)))
         known = self.parts.get(part.start)
-        if known is None or (segment, key) < known:
+        if known is None or key <= known[1]:
             self.parts[part.start] = (segment, key)
 
     def task(self, index: int) -> TaskFacts:

@@ -1,41 +1,24 @@
 """One slot's ledger: its segments, its authors' sequences, and the index of its facts.
 
-Invariant (contiguous): for each author, exactly the envelopes `1..heads[author]` have been applied, in order.
+Invariant (contiguous): for each author, exactly the envelopes `1..heads[author]` have been applied, in order. What
+lies before `floors` is folded (`base`): their facts are in `_kept` or in the archive, their documents are gone.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
+import xxhash
 
 from state import model
+from state.base import OVERWRITTEN, Base, Kept, batch_of
+from state.base import VERSION as BASE_VERSION
 from state.document import Document
-from state.entries import Batch, Outcome
-from state.envelope import (
-    VERSION,
-    BadEnvelope,
-    Envelope,
-    SegmentId,
-    Writer,
-    writer_boot,
-    writer_node,
-)
-from state.join import better_end
-from state.model import (
-    Claim,
-    Cleared,
-    Finished,
-    Letter,
-    Letters,
-    Outcomes,
-    Part,
-    Plan,
-    Progress,
-    RunFact,
-    Token,
-    Wish,
-)
-from state.prepass import Malformed
+from state.entries import Batch
+from state.envelope import VERSION, BadEnvelope, Envelope, SegmentId, Writer
+from state.index import Index
+from state.model import Token
+from state.prepass import Item, Malformed, Shape, inspect
 
 SEAL_BYTES = 1 << 20
 SEAL_TASKS = 10_000
@@ -69,13 +52,28 @@ class Ledger:
     def __init__(self, slot: int, client_id: Callable[[], int]) -> None:
         self.slot = slot
         self.heads: dict[Writer, int] = {}
-        self.batches: dict[str, Batch] = {}
-        self._claim: Token = model.NO_TOKEN
+        self.floors: dict[Writer, int] = {}
+        self.growth = 0
+        """Bytes of updates since the last fold."""
+        self.unresolved: dict[tuple[int, int], Item] = {}
+        """New values of keys of archived batches, by the CRDT entry that each takes the place of; see `thaw`."""
+        self._index = Index()
+        self._chains: dict[Writer, bytes] = {}
         self._segments: dict[SegmentId, _Segment] = {}
         self._open: dict[Writer, SegmentId] = {}
+        self._folded: dict[Writer, int] = {}
+        self._kept: dict[str, bytes] = {}
+        self._places: dict[str, tuple[SegmentId | None, int, int]] = {}
+        """Of overwritten keys: where the newest value lies (None: in `_kept`), and its CRDT entry"""
+        self._entries: dict[tuple[int, int], str] = {}
+        """CRDT entry -> the overwritten key whose newest value it is"""
         self._client_id = client_id
         self._hash: bytes | None = None
-        self._parts: dict[tuple[SegmentId, str], list[bytes]] = {}
+        self._parts: dict[str, list[bytes]] = {}
+
+    @property
+    def batches(self) -> dict[str, Batch]:
+        return self._index.batches
 
     # ---- writing
 
@@ -84,16 +82,17 @@ class Ledger:
     ) -> tuple[list[Envelope], list[Change]]:
         """Write `(batch, key, fact)` as this author; the envelopes to log and send, and what changed.
 
-        `batch` None, or a batch that is not here yet: the author's open segment. Raises nothing; an author
-        writes
-        only keys that bear its name.
+        `batch` None, or a batch that is not in a segment of now: the author's open segment. Raises nothing; an
+        author writes only keys that bear its name.
         """
         chunks: list[tuple[SegmentId, dict[str, bytes]]] = []
         current: dict[SegmentId, tuple[dict[str, bytes], int]] = {}
         changes: list[Change] = []
         for batch, key, fact in facts:
             known = self.batches.get(batch) if batch is not None else None
-            segment = known.segment if known else self._open_segment(author)
+            segment = (
+                known.segment if known and known.segment in self._segments else self._open_segment(author)
+            )
             value = model.encode(fact)
             content, size = current.get(segment, ({}, 0))
             if size and size + len(value) > CHUNK_BYTES:
@@ -101,7 +100,7 @@ class Ledger:
                 content, size = {}, 0
             content[key] = value
             current[segment] = (content, size + len(value))
-            self._index(segment, key, fact)
+            self._add(segment, key, fact)
             changes.append((key, fact))
         chunks.extend((segment, content) for segment, (content, _) in current.items())
         return [self._commit(author, segment, content) for segment, content in chunks], changes
@@ -110,10 +109,17 @@ class Ledger:
         holder = self._segment(segment)
         update = holder.document.set(content, author=author)
         holder.bytes += len(update)
+        self._resolve(holder.document.shape, segment)
         seq = self.heads.get(author, 0) + 1
-        self.heads[author] = seq
-        self._hash = None
+        self._advance(author, seq, update)
         return Envelope(VERSION, segment, author, seq, update)
+
+    def _advance(self, author: Writer, seq: int, update: bytes) -> None:
+        chain = self._chains.get(author, b"")
+        self._chains[author] = xxhash.xxh3_64_digest(chain + update)
+        self.heads[author] = seq
+        self.growth += len(update)
+        self._hash = None
 
     def _open_segment(self, author: Writer) -> SegmentId:
         segment = self._open.get(author)
@@ -121,8 +127,8 @@ class Ledger:
             holder = self._segments[segment]
             if holder.bytes < SEAL_BYTES and holder.tasks < SEAL_TASKS:
                 return segment
-        segment = SegmentId(self.slot, author, segment.number + 1 if segment else 1)
-        self._open[author] = segment
+        number = segment.number if segment else self._folded.get(author, 0)
+        segment = self._open[author] = SegmentId(self.slot, author, number + 1)
         self._segment(segment)
         return segment
 
@@ -138,33 +144,195 @@ class Ledger:
         """Merge an envelope; what changed. None: it was here already.
 
         Raises Gap when an earlier one of its author is missing, BadEnvelope (nothing persisted, nothing
-        indexed)
-        when it is not of the form that an honest author writes.
+        indexed) when it is not of the form that an honest author writes.
         """
         head = self.heads.get(envelope.author, 0)
         if envelope.seq <= head:
             return None
         if envelope.seq != head + 1:
             raise Gap(head + 1)
-        holder = self._segment(envelope.segment)
         try:
-            raw = holder.document.apply(envelope.update, author=envelope.author)
+            raw = self._merge(envelope)
         except Malformed as error:
             raise BadEnvelope(str(error)) from None
-        holder.bytes += len(envelope.update)
-        self.heads[envelope.author] = envelope.seq
-        self._hash = None
+        self._advance(envelope.author, envelope.seq, envelope.update)
         changes: list[Change] = []
         for key, value in raw:
             try:
                 fact = model.decode(key, value)
                 if model.author_in(key) != envelope.author:
                     continue
-                self._index(envelope.segment, key, fact)
+                self._add(envelope.segment, key, fact)
             except (msgspec.DecodeError, ValueError, IndexError):
                 continue
             changes.append((key, fact))
         return changes
+
+    def _merge(self, envelope: Envelope) -> Iterable[tuple[str, bytes]]:
+        segment = envelope.segment
+        if segment.number <= self._folded.get(segment.opener, 0):
+            # The document is gone. A key has one author, whose updates come in order, so the update itself says
+            # what the document would.
+            found = self._resolve(inspect(envelope.update), None)
+            self._kept.update((k, v) for k, v in found.items() if model.author_in(k) == envelope.author)
+            return found.items()
+        holder = self._segment(segment)
+        raw = holder.document.apply(envelope.update, author=envelope.author)
+        holder.bytes += len(envelope.update)
+        self._resolve(holder.document.shape, segment)
+        return raw
+
+    def _resolve(self, shape: Shape, segment: SegmentId | None) -> dict[str, bytes]:
+        """The keys and values of an update; notes which entry holds a key that may be overwritten."""
+        found: dict[str, bytes] = {}
+        for item in shape.items:
+            assert shape.client is not None
+            key = item.key or self._entries.pop((shape.client, item.origin), None)
+            if key is None:
+                self.unresolved[shape.client, item.origin] = item
+                continue
+            found[key] = item.value
+            if key[:1] in OVERWRITTEN:
+                self._place(key, segment, shape.client, item.clock)
+        return found
+
+    def _place(self, key: str, segment: SegmentId | None, client: int, clock: int) -> None:
+        before = self._places.get(key)
+        if before is not None:
+            self._entries.pop(before[1:], None)
+        self._places[key] = (segment, client, clock)
+        self._entries[client, clock] = key
+
+    def _add(self, segment: SegmentId, key: str, fact: model.Fact) -> None:
+        self._index.add(segment, key, fact)
+        if isinstance(fact, model.Part) and segment in self._segments:
+            self._segments[segment].tasks += len(fact.specs)
+
+    # ---- folding
+
+    def fold(self, over: Iterable[str] = (), gone: Iterable[str] = ()) -> dict[str, list[Kept]]:
+        """Replace all documents by the newest value of each key. The facts of the batches `over` are returned, for the
+        archive, and forgotten here; those of the batches `gone` are forgotten altogether.
+        """
+        over, gone = set(over), set(gone)
+        rows: dict[str, list[Kept]] = {name: [] for name in over}
+        kept: dict[str, bytes] = {}
+        for key, value in self._newest():
+            batch = batch_of(key)
+            if batch is not None and (batch in over or batch in gone):
+                if batch in over:
+                    rows[batch].append(self._as_kept(key, value))
+                self._forget_key(key)
+            else:
+                kept[key] = value
+        self._close_segments(kept)
+        for name in over | gone:
+            self.batches.pop(name, None)
+        self._parts = {}
+        return rows
+
+    def _newest(self) -> Iterable[tuple[str, bytes]]:
+        """Every fact once, with its newest value."""
+        for key, value in self._kept.items():
+            if key not in self._places or self._places[key][0] is None:
+                yield key, value
+        for segment, holder in self._segments.items():
+            for key, value in holder.document.items():
+                if key not in self._places or self._places[key][0] == segment:
+                    yield key, value
+
+    def _close_segments(self, kept: dict[str, bytes]) -> None:
+        for segment in self._segments:
+            self._folded[segment.opener] = max(self._folded.get(segment.opener, 0), segment.number)
+        self._segments, self._open, self._kept = {}, {}, kept
+        self._places = {key: (None, client, clock) for key, (_, client, clock) in self._places.items()}
+        self.floors, self.growth = dict(self.heads), 0
+
+    def _forget_key(self, key: str) -> None:
+        place = self._places.pop(key, None)
+        if place is not None:
+            self._entries.pop(place[1:], None)
+
+    def _as_kept(self, key: str, value: bytes) -> Kept:
+        _, client, clock = self._places.get(key, (None, 0, 0))
+        return Kept(key, value, client, clock)
+
+    def base(self, archived: Sequence[str] = ()) -> Base:
+        """What `fold` left. Call it right after, before anything else is written or applied."""
+        assert self.floors == self.heads
+        return Base(
+            BASE_VERSION,
+            self.slot,
+            {str(author): head for author, head in self.heads.items()},
+            {str(author): chain for author, chain in self._chains.items()},
+            {str(opener): number for opener, number in self._folded.items()},
+            [self._as_kept(key, value) for key, value in sorted(self._kept.items())],
+            list(archived),
+        )
+
+    def adopt(
+        self, base: Base, rows: Mapping[str, Sequence[Kept]] | None = None
+    ) -> tuple[list[Change], list[str]]:
+        """Merge another replica's base by the rule in `state.base`. `rows`: the archived facts of batches that are
+        alive here. What changed, and the batches that were dropped there and are dropped here.
+        """
+        ahead = {Writer(a): head for a, head in base.heads.items() if head > self.heads.get(Writer(a), 0)}
+        facts = [*base.facts, *(fact for name in sorted(rows or {}) for fact in (rows or {})[name])]
+        known = {batch_of(fact.key) for fact in facts} | set(base.archived)
+        dropped = [name for name, b in self.batches.items() if name not in known and self._covered(b, base)]
+        self.fold(gone=dropped)
+        for opener, number in base.folded.items():
+            self._folded[Writer(opener)] = max(self._folded.get(Writer(opener), 0), number)
+        changes = [change for fact in facts if (change := self._adopt_fact(fact, ahead)) is not None]
+        self.heads.update(ahead)
+        self._chains.update({author: base.chains.get(str(author), b"") for author in ahead})
+        self.floors, self._hash = dict(self.heads), None
+        return changes, dropped
+
+    def _covered(self, batch: Batch, base: Base) -> bool:
+        """Whether the base had seen all parts of the batch that are here."""
+        return bool(batch.parts) and all(
+            self._latest(segment, author) <= base.heads.get(str(author), 0)
+            for segment, key in batch.parts.values()
+            if (author := model.author_in(key)) is not None
+        )
+
+    def _latest(self, segment: SegmentId, author: Writer) -> int:
+        """No fact of the author in this segment has a larger sequence."""
+        return (self.heads if segment in self._segments else self.floors).get(author, 0)
+
+    def _adopt_fact(self, fact: Kept, ahead: Mapping[Writer, int] | None) -> Change | None:
+        author = model.author_in(fact.key)
+        if author is None or (ahead is not None and author not in ahead):
+            return None
+        if fact.key in self._kept and fact.key[:1] not in OVERWRITTEN:
+            return None
+        try:
+            decoded = model.decode(fact.key, fact.value)
+            self._index.add(SegmentId(self.slot, author, 0), fact.key, decoded)
+        except (msgspec.DecodeError, ValueError, IndexError):
+            return None
+        self._kept[fact.key] = fact.value
+        if fact.key[:1] in OVERWRITTEN:
+            self._place(fact.key, None, fact.client, fact.clock)
+        return fact.key, decoded
+
+    def thaw(self, facts: Iterable[Kept]) -> list[Change]:
+        """Take the facts of an archived batch back; what changed."""
+        changes: list[Change] = []
+        for fact in facts:
+            if fact.key in self._kept or fact.key in self._places:
+                continue
+            newest = self._overtaken(fact)
+            if (change := self._adopt_fact(newest, None)) is not None:
+                changes.append(change)
+        return changes
+
+    def _overtaken(self, fact: Kept) -> Kept:
+        """The fact as its author has put it since the batch was archived."""
+        while (item := self.unresolved.pop((fact.client, fact.clock), None)) is not None:
+            fact = Kept(fact.key, item.value, fact.client, item.clock)
+        return fact
 
     # ---- reading
 
@@ -177,14 +345,12 @@ class Ledger:
         return self._hash
 
     def content_hash(self) -> bytes:
-        """16 bytes over all facts of all segments in canonical order, for checks of replicas against each
+        """16 bytes over what every author ever wrote, in order, folded or not; for checks of replicas against each
         other.
         """
         digest = hashlib.blake2b(digest_size=16)
-        for segment in sorted(self._segments):
-            for key, value in self._segments[segment].document.items():
-                digest.update(repr((segment, key)).encode())
-                digest.update(value)
+        for author in sorted(self.heads):
+            digest.update(f"{author}:{self.heads[author]}".encode() + self._chains.get(author, b""))
         return digest.digest()
 
     def spec(self, batch: str, index: int) -> bytes:
@@ -196,89 +362,15 @@ class Ledger:
 
     def specs(self, batch: str, start: int) -> list[bytes]:
         """The specs of the part that begins at `start`; the last one asked for is kept decoded."""
-        where = self.batches[batch].parts[start]
-        found = self._parts.get(where)
+        segment, key = self.batches[batch].parts[start]
+        found = self._parts.get(key)
         if found is None:
-            segment, key = where
-            value = self._segments[segment].document.get(key)
-            assert value is not None
+            holder = self._segments.get(segment)
+            value = (holder.document.get(key) if holder is not None else None) or self._kept[key]
             found = model.decode(key, value).specs
-            self._parts = {where: found}
+            self._parts = {key: found}
         return found
 
     def claim(self) -> Token:
         """The largest claim to steward this slot; `(0, "", 0)` when there is none."""
-        return self._claim
-
-    # ---- indexing
-
-    def _index(self, segment: SegmentId, key: str, fact: model.Fact) -> None:
-        parts = key.split("|")
-        if isinstance(fact, Claim):
-            author = Writer(parts[1])
-            self._claim = max(self._claim, (fact.epoch, writer_node(author), writer_boot(author)))
-        elif isinstance(fact, Part):
-            self._index_part(segment, key, parts[1], fact)
-        else:
-            batch = self.batches.get(parts[1])
-            if batch is None:
-                # A fact may arrive before the part that it speaks of: another author wrote it. Hold a place
-                # for it.
-                batch = self.batches[parts[1]] = Batch(segment, _UNKNOWN)
-            self._index_fact(batch, parts, fact)
-
-    def _index_part(self, segment: SegmentId, key: str, name: str, part: Part) -> None:
-        batch = self.batches.get(name)
-        if batch is None:
-            batch = self.batches[name] = Batch(segment, part)
-        elif not batch.parts:
-            placeholder, batch = batch, Batch(segment, part)
-            batch.done, batch.outcomes, batch.tasks = (
-                placeholder.done,
-                placeholder.outcomes,
-                placeholder.tasks,
-            )
-            batch.heard = placeholder.heard
-            self.batches[name] = batch
-        batch.add_part(segment, key, part)
-        self._segment(segment).tasks += len(part.specs)
-
-    def _index_fact(self, batch: Batch, parts: list[str], fact: model.Fact) -> None:
-        if isinstance(fact, Outcomes):
-            for group in fact.groups:
-                outcome = Outcome(fact.at_ms, group)
-                batch.outcomes.append(outcome)
-                batch.done |= outcome.bits
-            return
-        if isinstance(fact, Wish):
-            batch.heard.add(parts[2])
-            for index in fact.indices:
-                batch.task(index).wishes.append(fact)
-            return
-        run = batch.task(int(parts[2])).run(parts[3])
-        author = Writer(parts[4])
-        if isinstance(fact, RunFact):
-            run.facts[author] = fact
-        elif isinstance(fact, Plan):
-            run.plans[author] = fact
-        elif isinstance(fact, Progress):
-            run.live[author] = fact
-        elif isinstance(fact, Finished):
-            for ended in fact.shards:
-                known = run.ended.get(ended.key)
-                run.ended[ended.key] = ended if known is None else better_end(known, ended)
-        elif isinstance(fact, Letters):
-            for letter in fact.letters:
-                known_letter = run.letters.get(letter.id)
-                if known_letter is None or _letter_order(known_letter) < _letter_order(letter):
-                    run.letters[letter.id] = letter
-        elif isinstance(fact, Cleared):
-            run.cleared.update(fact.ids)
-
-
-def _letter_order(letter: Letter) -> tuple[int, bytes]:
-    """The later one counts; between two of the same millisecond anything that all replicas decide alike."""
-    return letter.at_ms, msgspec.msgpack.encode(letter)
-
-
-_UNKNOWN = Part(tenant="", key="", created_ms=1 << 62, start=0, count=0, specs=[], origin="")
+        return self._index.claim

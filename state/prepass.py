@@ -23,6 +23,15 @@ class Malformed(ValueError):
     """The update is not of the accepted form; nothing was applied."""
 
 
+class Item(NamedTuple):
+    """One entry. `key` None: it takes the place of the client's entry of clock `origin`, and has its key."""
+
+    clock: int
+    key: str | None
+    origin: int
+    value: bytes
+
+
 class Shape(NamedTuple):
     """What an update does: entries `first..first + entries - 1` of one client's clock. `client` None:
     nothing.
@@ -33,6 +42,7 @@ class Shape(NamedTuple):
     entries: int
     replaced: frozenset[int] = frozenset()
     """Clocks of the client's own entries that these take the place of; only they may be deleted."""
+    items: tuple[Item, ...] = ()
 
 
 class _Reader:
@@ -85,12 +95,13 @@ def _structs(reader: _Reader) -> Shape:
     if not 0 < count <= MAX_KEYS:
         raise Malformed(f"{count} entries in one update")
     replaced: set[int] = set()
+    items: list[Item] = []
     for clock in range(first, first + count):
-        info = reader.byte()
+        info, key, origin = reader.byte(), None, -1
         if info == _NEW_KEY:
             if reader.byte() != 1 or reader.skip() != _ROOT_BYTES:
                 raise Malformed("entry outside the root map")
-            reader.skip()
+            key = _text(reader.skip())
         elif info == _OVERWRITE:
             if reader.varint() != client or (origin := reader.varint()) >= clock:
                 raise Malformed("overwrites another client's entry")
@@ -99,8 +110,15 @@ def _structs(reader: _Reader) -> Shape:
             raise Malformed(f"entry of kind {info}")
         if reader.varint() != 1 or reader.byte() != _BYTES:
             raise Malformed("value is not one byte string")
-        reader.skip()
-    return Shape(client, first, count, frozenset(replaced))
+        items.append(Item(clock, key, origin, reader.skip()))
+    return Shape(client, first, count, frozenset(replaced), tuple(items))
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Malformed("a key is not UTF-8") from None
 
 
 def _deletes(reader: _Reader, shape: Shape) -> None:

@@ -110,9 +110,7 @@ def meaning(of: Ledger) -> object:
     for name, batch in sorted(of.batches.items()):
         result += [name, sorted(batch.present), sorted(batch.done), batch.count, sorted(batch.parts)]
         if batch.parts:
-            result += [
-                (batch.tenant, batch.name, batch.created_ms, batch.origin, batch.content, batch.segment)
-            ]
+            result += [(batch.tenant, batch.name, batch.created_ms, batch.origin, batch.content)]
         result += [of.spec(name, index) for index in batch.present]
         for index in batch.done:
             outcome = batch.outcome(index)
