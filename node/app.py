@@ -179,7 +179,8 @@ class App:
         )
         self.hub = Hub()
         self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
-        opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage)
+        retention = self.config.state.retention
+        opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage, retention=retention)
         if opened.torn is not None:
             log.warning(
                 "an interrupted write was cut off the log", file=str(opened.torn.path), offset=opened.torn.offset,
@@ -211,7 +212,10 @@ class App:
         self._stopping.append(self.runner.close)
 
     def _compose(self, start: Start) -> None:
-        self.overview = Overview(self.core, self.registry, self.presence.facts, start.cluster.mesh_id)
+        archived = self.driver.keeping.archive.counts
+        self.overview = Overview(
+            self.core, self.registry, self.presence.facts, start.cluster.mesh_id, archived
+        )
         self.local = Local(self.core, self.driver, self.presence.check_intake)
         operations: dict[str, Any] = {}
         self.calls = Calls(self.driver.send, operations)

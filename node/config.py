@@ -41,6 +41,7 @@ KEYS: dict[str, v.Parser] = {
     "gossip.profile": v.choice("local", "lan", "wan"),
     "state.replicas": v.integer(1, 7),
     "state.durability": v.integer(1, 2),
+    "state.retention": v.period(60.0),
     "resources.workers": v.integer(0, 256),
     "resources.concurrency": v.integer(1, 10_000),
     "roots.*.path": v.folder,
@@ -94,10 +95,13 @@ class GossipConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`replicas`: copies of each slot; `durability`: disks that hold a task before it is accepted."""
+    """`replicas`: copies of each slot; `durability`: disks that hold a task before it is accepted; `retention`:
+    seconds for which ended unnamed tasks are remembered.
+    """
 
     replicas: int = 3
     durability: int = 2
+    retention: float = 30 * 86_400.0
 
 
 class ResourcesConfig(msgspec.Struct, frozen=True, kw_only=True):

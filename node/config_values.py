@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from node.durations import DURATION_FORM, duration
+
 Parser = Callable[[Any, Path], Any]
 """`(raw, base) -> value`; `base` is the folder that relative paths start from."""
 
@@ -104,6 +106,23 @@ def number(low: float, high: float) -> Parser:
             value = float("nan")
         if not low <= value <= high:
             raise ValueError(f"a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def period(least: float) -> Callable[[Any, Path], float]:
+    """A duration of at least so many seconds, in seconds."""
+
+    def parse(raw: Any, _base: Path) -> float:
+        try:
+            value = (
+                duration(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else -1.0
+            )
+        except ValueError:
+            value = -1.0
+        if value < least:
+            raise ValueError(f"{DURATION_FORM}, at least {least:g} s")
         return value
 
     return parse

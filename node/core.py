@@ -24,6 +24,7 @@ from node.stewardship.table import Table
 from sharding.key import parse
 from sharding.placement import Candidate, Placement
 from sharding.slots import SLOTS
+from state.base import batch_of
 from state.envelope import Writer, writer_of
 from state.ledger import Change
 from state.model import Fact
@@ -59,13 +60,15 @@ class Core:
         self.config = config
         self.writer = writer_of(me, boot)
         self.ownership = Ownership(me, config.ownership)
-        self.replicator = Replicator(me, self.writer, client_id, self._changed)
+        self.replicator = Replicator(me, self.writer, client_id, self._changed, self._gone)
         self.table = Table(self.replicator, self.ownership, boot=boot, region=config.region, rng=rng)
         self.executor = Executor(me, concurrency=config.concurrency, steward_of=self.steward_of_task)
         self.steward = Steward(
             self.table, sharded=sharded, lease_here=self._lease_here, own_credit=self.executor.credit
         )
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
+        self.strangers: set[tuple[int, str]] = set()
+        """Batches of which facts are here but no part: perhaps they are in the archive."""
         self._boots: dict[NodeId, Boot] = {}
         self._now = 0.0
         self._loading = True
@@ -183,8 +186,16 @@ class Core:
         if self._loading:
             return
         self.steward.changed(slot, changes, author)
+        ledger = self.replicator.ledgers[slot]
+        for key, _ in changes:
+            batch = batch_of(key)
+            if batch is not None and not ledger.batches[batch].parts:
+                self.strangers.add((slot, batch))
         for listener in self.listeners:
             listener(slot, changes, author)
+
+    def _gone(self, slot: int, batches: list[str]) -> None:
+        self.steward.forget(slot, batches)
 
     def _lease_here(self, jobs: list[Job]) -> None:
         self.executor.lease(self.me, jobs, self._now)

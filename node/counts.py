@@ -2,6 +2,8 @@
 bitmap.
 """
 
+from collections.abc import Mapping
+
 from pyroaring import BitMap
 
 from node.core import Core
@@ -10,9 +12,18 @@ from sharding.key import TaskId
 from state.entries import Batch
 
 
-def counted(core: Core, tenant: str | None = None) -> dict[str, int]:
-    """How many tasks are in which state, of the slots that this node stewards."""
+def counted(
+    core: Core, archived: Mapping[int, Mapping[tuple[str, str], int]], tenant: str | None = None
+) -> dict[str, int]:
+    """How many tasks are in which state, of the slots that this node stewards. `archived`: slot ->
+    (tenant, state) -> tasks that are not in memory any more.
+    """
     counts: dict[str, int] = {}
+    for slot, states in archived.items():
+        if core.steward_of(slot) == core.me:
+            for (of, state), number in states.items():
+                if tenant is None or of == tenant:
+                    _add(counts, state, number)
     singles: dict[tuple[int, str], list[int]] = {}
     for slot, name, index in core.table.works:
         singles.setdefault((slot, name), []).append(index)

@@ -34,6 +34,13 @@ class Resend(msgspec.Struct, frozen=True):
     ranges: list[tuple[int, str, int, int]]
 
 
+class SendBase(msgspec.Struct, frozen=True):
+    """Fold the slot and send its archive and its base: the other lacks envelopes that are not in the log any more."""
+
+    to: NodeId
+    slot: int
+
+
 class Run(msgspec.Struct, frozen=True):
     """Give these jobs to the runner."""
 
@@ -61,4 +68,4 @@ class Notice(msgspec.Struct, frozen=True):
     data: dict[str, object]
 
 
-Effect = Append | Send | Resend | Run | Stop | Settled | Notice
+Effect = Append | Send | Resend | SendBase | Run | Stop | Settled | Notice

@@ -52,6 +52,24 @@ class Heads(Message, frozen=True, array_like=True):
     answer: bool = True
 
 
+class Archived(Message, frozen=True, array_like=True):
+    """Replica -> replica that lacks them, before the base: batches of the slot that are over, `(name, row)`."""
+
+    slot: int
+    rows: list[tuple[str, bytes]]
+
+
+class BasePiece(Message, frozen=True, array_like=True):
+    """Replica -> replica that is too far behind for envelopes: bytes `offset…` of the `size` bytes of the encoded base
+    `serial` of the slot. Answer: Heads, for what the base does not cover."""
+
+    slot: int
+    serial: int
+    offset: int
+    size: int
+    data: bytes
+
+
 class Facts(Message, frozen=True, array_like=True):
     """Any -> any, at first contact and on change: what this node has, for eligibility and display.
 
@@ -134,6 +152,8 @@ AnyMessage = (
     | Digest
     | SlotDigests
     | Heads
+    | Archived
+    | BasePiece
     | Facts
     | Lease
     | Revoke

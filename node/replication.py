@@ -12,20 +12,24 @@ a slot, then heads, then the missing envelopes from the log of whoever has them.
 replica of
 a slot it holds keeps offering it in the same way, so nothing that only it accepted is lost.
 
+Folding. A ledger is folded now and then (`fold`): what is over goes to the archive, the log before the fold is let go.
+Whoever lacks envelopes from before it gets the base and the archive instead (`SendBase`, `adopt`).
+
 Invariant (I1): `Settled(level=n)` is never said before n disks hold the write.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gossip.identity import NodeId
 from node import messages
-from node.effects import Append, Effect, Resend, Send, Settled
+from node.effects import Append, Effect, Resend, Send, SendBase, Settled
 from sharding.placement import Placement
 from state import envelope as envelopes
 from state import sync
+from state.base import Base, Kept
 from state.envelope import BadEnvelope, Envelope, Writer
 from state.ledger import Change, Gap, Ledger
-from state.model import Fact
+from state.model import Fact, author_in
 
 ACK_TIMEOUT = 1.0
 """Seconds that a write waits for a second disk. Longer: fewer answers with durability 1 while a replica is
@@ -34,6 +38,8 @@ slow.
 DIGEST_INTERVAL = 0.5
 """Seconds between digests to each peer; replicas are to be equal within a second."""
 MESSAGE_BYTES = 4 << 20
+BASE_INTERVAL = 3.0
+"""Seconds between two offers of one slot's base to one node: it takes a while to arrive."""
 
 
 class _Ticket:
@@ -52,7 +58,7 @@ class _Ticket:
 
 class Replicator:
     """`on_change(slot, changes, author)` is called, within `handle`, for every fact that becomes known
-    here.
+    here; `on_gone(slot, batches)` for batches that left memory: archived, or dropped.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class Replicator:
         writer: Writer,
         client_id: Callable[[], int],
         on_change: Callable[[int, list[Change], Writer], None],
+        on_gone: Callable[[int, list[str]], None] = lambda _slot, _names: None,
     ) -> None:
         self.me = me
         self.writer = writer
@@ -71,6 +78,7 @@ class Replicator:
         self.synced: set[NodeId] = set()
         self._client_id = client_id
         self._on_change = on_change
+        self._on_gone = on_gone
         self._effects: list[Effect] = []
         self._pending: list[tuple[int, str, int, bytes]] = []
         self._waiting: list[tuple[int, NodeId | None, list[tuple[int, str, int]]]] = []
@@ -82,6 +90,8 @@ class Replicator:
         self._next_ticket = 0
         self._next_digest = 0.0
         self._asked: dict[tuple[NodeId, int], float] = {}
+        self._offered: dict[tuple[NodeId, int], float] = {}
+        self._now = 0.0
 
     # ---- writing
 
@@ -124,6 +134,40 @@ class Replicator:
             return None
         return item
 
+    # ---- folding
+
+    def restore(self, base: Base) -> None:
+        """The base that a fold left on the own disk, at start, before the log is read."""
+        self.ledger(base.slot).adopt(base)
+
+    def fold(self, slot: int, over: Iterable[str], gone: Iterable[str]) -> dict[str, list[Kept]]:
+        """See `Ledger.fold`; the facts of the batches that are over."""
+        over, gone = list(over), list(gone)
+        rows = self.ledger(slot).fold(over, gone)
+        if over or gone:
+            self._on_gone(slot, [*over, *gone])
+        return rows
+
+    def adopt(self, base: Base, rows: Mapping[str, Sequence[Kept]]) -> None:
+        """Take another replica's base; `rows`: see `Ledger.adopt`."""
+        changes, dropped = self.ledger(base.slot).adopt(base, rows)
+        if dropped:
+            self._on_gone(base.slot, dropped)
+        self._tell(base.slot, changes)
+
+    def thaw(self, slot: int, facts: Iterable[Kept]) -> None:
+        """An archived batch is wanted again."""
+        self._tell(slot, self.ledger(slot).thaw(facts))
+
+    def _tell(self, slot: int, changes: list[Change]) -> None:
+        by_author: dict[Writer, list[Change]] = {}
+        for key, fact in changes:
+            author = author_in(key)
+            assert author is not None
+            by_author.setdefault(author, []).append((key, fact))
+        for author, some in by_author.items():
+            self._on_change(slot, some, author)
+
     def flush(self) -> list[Effect]:
         """What has gathered since the last flush, in as few effects as possible."""
         if self._pending or self._waiting:
@@ -159,6 +203,7 @@ class Replicator:
             self._effects.append(Settled(ticket_id, ticket.level))
 
     def tick(self, now: float) -> None:
+        self._now = now
         late = [(i, ticket) for i, ticket in self._tickets.items() if ticket.deadline <= now]
         for ticket_id, ticket in late:
             self._settle(ticket_id, ticket, late=True)
@@ -171,6 +216,7 @@ class Replicator:
                 self._offer_strays(peer)
 
     def receive(self, sender: NodeId, message: messages.Message, now: float) -> None:
+        self._now = now
         match message:
             case messages.Envelopes(items, more):
                 self._take(sender, items, now)
@@ -291,14 +337,24 @@ class Replicator:
             if not 0 <= slot < self.placement.slots:
                 continue
             known = {Writer(author): seq for author, seq in theirs.items()}
-            mine = self.ledger(slot).heads
-            ranges.extend((slot, str(a), first, last) for a, first, last in sync.missing(mine, known))
+            ledger = self.ledger(slot)
+            mine = ledger.heads
+            lacking = sync.missing(mine, known)
+            if any(first <= ledger.floors.get(author, 0) for author, first, _ in lacking):
+                self._offer_base(sender, slot)
+            else:
+                ranges.extend((slot, str(a), first, last) for a, first, last in lacking)
             if answer and sync.lacks(mine, known):
                 wanted[slot] = _plain(mine)
         if ranges:
             self._effects.append(Resend(sender, ranges))
         if wanted:
             self._effects.append(Send(sender, messages.Heads(wanted, answer=False)))
+
+    def _offer_base(self, to: NodeId, slot: int) -> None:
+        if self._offered.get((to, slot), -BASE_INTERVAL) + BASE_INTERVAL <= self._now:
+            self._offered[to, slot] = self._now
+            self._effects.append(SendBase(to, slot))
 
 
 def _plain(heads: Mapping[Writer, int]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from state import coverage as ranges
 from state import join
 from state.entries import Batch, RunFacts, TaskFacts
 from state.join import Desired, Request
+from state.ledger import Ledger
 from state.model import FIRST_RUN, Ended, Live, PlannedShard, Totals
 
 NO_FACTS = TaskFacts()
@@ -38,8 +39,9 @@ def instant(ms: int) -> str:
 class TaskReader:
     """One task, read at one moment. Raises KeyError when it is not here."""
 
-    def __init__(self, core: Core, task: TaskId, wall_ms: int) -> None:
-        ledger = core.replicator.ledgers[task.slot]
+    def __init__(self, core: Core, task: TaskId, wall_ms: int, ledger: Ledger | None = None) -> None:
+        """`ledger`: where its facts are, if not in the core's memory."""
+        ledger = ledger or core.replicator.ledgers[task.slot]
         self.entry: Batch = ledger.batches[task.batch]
         if task.place not in self.entry.present:
             raise KeyError(str(task))

@@ -5,9 +5,9 @@ write and one message a peer.
 """
 
 import asyncio
+import math
 import time
-from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,11 +16,14 @@ from structlog import get_logger
 from gossip.identity import NodeId
 from node import messages
 from node.core import Core
-from node.effects import Append, Effect, Notice, Resend, Run, Send, Settled, Stop
+from node.effects import Append, Effect, Notice, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
 from node.messages import BadMessage, Message
+from node.serving.keeping import Keeping
+from node.serving.places import Places
 from node.transport.base import TooLarge
 from state.envelope import BadEnvelope
+from state.storage.archive import Archive
 from state.storage.log import Damaged, Location, Log
 from state.storage.writer import LogWriter
 
@@ -63,7 +66,8 @@ class Driver:
         self._run_jobs: Callable[[list[Job]], None]
         self._stop_job: StopJob
         self._calls: Callable[[NodeId, Any], None]
-        self._index: dict[tuple[int, str], array[int]] = {}
+        self.places = Places()
+        self.keeping: Keeping
         self._waiters: dict[int, asyncio.Future[int]] = {}
         self._reports: list[Report] = []
         self._scheduled = False
@@ -77,8 +81,15 @@ class Driver:
 
     # ---- life
 
-    def open_log(self, folder: Path, *, salvage: bool) -> Log:
-        """Read the log into the core. Raises Damaged, Unreadable, OSError."""
+    def open_log(self, folder: Path, *, salvage: bool, retention: float = math.inf) -> Log:
+        """Read the archive's bases and the log into the core. `retention`: seconds.
+
+        Raises Damaged, Unreadable (of the log, of the archive), OSError.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        archive = Archive(folder.parent / "archive.sqlite")
+        self.keeping = Keeping(self, archive, retention)
+        self.keeping.load()
         self._log = Log.open(folder, self._load, salvage=salvage)
         self._writer = LogWriter(self._log, lambda error: self._post(self._stalled, error))
         return self._log
@@ -90,9 +101,7 @@ class Driver:
             log.warning("an envelope in the log cannot be read", error=str(error), file=location.file)
             return
         if name is not None:
-            slot, author, seq = name
-            if len(self._places(slot, author)) < seq:
-                self._places(slot, author).append(_packed(location))
+            self.places.note(*name, location)
 
     def start(
         self,
@@ -105,7 +114,18 @@ class Driver:
         self._run_jobs, self._stop_job, self._calls = run, stop, calls
         self._writer.start()
         self.core.start(boottime(), wall_ms())
+        self.spawn(self.keeping.run())
         self._tick()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run beside everything else, until the driver closes."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def in_order(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Do `work` on the log's thread, in order with what is appended; then `done` on the loop."""
+        self._writer.call(work, lambda: self._post(done))
 
     async def close(self) -> None:
         self._closed = True
@@ -115,9 +135,18 @@ class Driver:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._writer.close)
+        self.keeping.close()
         for future in self._waiters.values():
             if not future.done():
                 future.set_result(0)
+
+    @staticmethod
+    def now() -> float:
+        return boottime()
+
+    @property
+    def log(self) -> Log:
+        return self._log
 
     @property
     def stalled(self) -> OSError | None:
@@ -184,6 +213,9 @@ class Driver:
         if isinstance(message, messages.Call | messages.Answer):
             self._calls(sender, message)
             return
+        if isinstance(message, messages.Archived | messages.BasePiece):
+            self.keeping.received(sender, message)
+            return
         self.core.receive(sender, message, boottime(), wall_ms())
         self.kick()
 
@@ -216,9 +248,9 @@ class Driver:
                 if future is not None and not future.done():
                     future.set_result(level)
             case Resend(to, ranges):
-                task = self._loop.create_task(self._resend(to, ranges))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self.spawn(self._resend(to, ranges))
+            case SendBase(to, slot):
+                self.keeping.offer(to, slot)
             case Notice():
                 self._on_notice(effect)
 
@@ -239,35 +271,26 @@ class Driver:
 
     def _appended(self, batch: int, names: list[tuple[int, str, int]], locations: list[Location]) -> None:
         for (slot, author, seq), location in zip(names, locations, strict=True):
-            places = self._places(slot, author)
-            if len(places) == seq - 1:
-                places.append(_packed(location))
+            self.places.note(slot, author, seq, location)
         self.core.appended(batch, boottime(), wall_ms())
         self.flush()  # at once: an answer waits for this, and a turn of a busy loop takes milliseconds
 
-    def _places(self, slot: int, author: str) -> "array[int]":
-        """Where the author's envelopes of the slot lie in the log, by sequence from 1."""
-        found = self._index.get((slot, author))
-        if found is None:
-            found = self._index[slot, author] = array("Q")
-        return found
-
     async def _resend(self, to: NodeId, ranges: list[tuple[int, str, int, int]]) -> None:
         """Send what the other lacks, from the log, up to a bound; `more` makes it ask again."""
-        places: list[int] = []
+        places: list[Location] = []
         for slot, author, first, last in ranges:
-            places.extend(self._places(slot, author)[first - 1 : last])
+            places.extend(self.places.between(slot, author, first, last))
         for message in await asyncio.to_thread(self._read, places):
             self.send(to, message)
 
-    def _read(self, places: list[int]) -> list[messages.Envelopes]:
+    def _read(self, places: list[Location]) -> list[messages.Envelopes]:
         """The envelopes at these places, in messages of about RESEND_MESSAGE, RESEND_BYTES in all."""
         found: list[messages.Envelopes] = []
         chunk: list[bytes] = []
         size = total = 0
         for place in places:
             try:
-                data = self._log.read(_unpacked(place))
+                data = self._log.read(place)
             except (Damaged, OSError) as error:
                 log.error("an envelope cannot be read from the log", error=str(error))
                 break
@@ -282,11 +305,3 @@ class Driver:
         if chunk:
             found.append(messages.Envelopes(chunk, more=total >= RESEND_BYTES))
         return found
-
-
-def _packed(location: Location) -> int:
-    return location.file << 40 | location.offset
-
-
-def _unpacked(place: int) -> Location:
-    return Location(place >> 40, place & ((1 << 40) - 1))

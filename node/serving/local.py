@@ -1,7 +1,5 @@
 """What this node answers itself, for the slots that it holds. Arguments and answers are plain data."""
 
-import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -10,8 +8,9 @@ from node import operations
 from node.api.problems import refuse
 from node.core import Core
 from node.operations import Origin, Submission
-from node.schema import DeadLetterItem, Task, TaskSpec
+from node.schema import DeadLetterItem, TaskSpec
 from node.serving.driver import Driver, wall_ms
+from node.serving.listing import Listing
 from node.stewardship.specs import decode_spec
 from node.views import TaskReader
 from sharding.key import TaskId, parse
@@ -20,8 +19,6 @@ from state.ledger import Ledger
 
 MAX_REPLAY = 512 << 10
 """Bytes of the records of one replay: they travel as one fact, and no fact may be larger than 1 MiB."""
-TURN = 200
-"""Tasks of a list that are read in one turn of the loop, about 8 ms."""
 WISHES = frozenset({"pause", "resume", "cancel", "delete"})
 
 
@@ -31,6 +28,7 @@ class Local:
     def __init__(self, core: Core, driver: Driver, check_intake: Any) -> None:
         self.core = core
         self.driver = driver
+        self.listing = Listing(core, driver.keeping)
         self._check_intake = check_intake
 
     # ---- reading
@@ -40,8 +38,9 @@ class Local:
         task = parse(id_text)
         if task is None:
             raise refuse(404, "not-found", f"{id_text!r} is no task id")
+        archived = self.driver.keeping.read(task.slot, task.batch)
         try:
-            reader = TaskReader(self.core, task, wall_ms())
+            reader = TaskReader(self.core, task, wall_ms(), archived)
         except KeyError:
             raise refuse(404, "not-found", f"there is no task {id_text}") from None
         if reader.desired.deleted:
@@ -88,60 +87,6 @@ class Local:
         errors = _plain(reader.errors())
         return {"task": _plain(reader.task()), "nodes": nodes, "errors": errors, "running": running}
 
-    async def query(self, arguments: dict[str, Any]) -> Any:
-        """Tasks of the given slots that match, in (slot, batch, index) order, after a place, at most `limit`."""
-        found: list[Any] = []
-        for task in self._matching(arguments):
-            found.append(_plain(task))
-            if len(found) % TURN == 0:
-                await asyncio.sleep(0)  # others have a turn
-            if len(found) > arguments["limit"]:
-                break
-        return found
-
-    def _matching(self, arguments: dict[str, Any]) -> Iterable[Task]:
-        after = tuple(arguments["after"]) if arguments.get("after") else (-1, "", -1)
-        states = frozenset(arguments.get("state") or ())
-        tenant, name = arguments.get("tenant"), arguments.get("name")
-        for slot in sorted(arguments["slots"]):
-            ledger = self.core.replicator.ledgers.get(slot)
-            if ledger is None or slot < after[0]:
-                continue
-            for batch in sorted(ledger.batches):
-                entry = ledger.batches[batch]
-                if (tenant and entry.tenant != tenant) or (name and entry.name != name):
-                    continue
-                yield from self._in_batch(ledger, batch, entry, states, after)
-
-    def _in_batch(
-        self, ledger: Ledger, batch: str, entry: Batch, states: frozenset[str], after: tuple[Any, ...]
-    ) -> Iterable[Task]:
-        if states and not _may_match(entry, states):
-            return
-        for index in entry.present:
-            if (ledger.slot, batch, index) <= after:
-                continue
-            reader = TaskReader(
-                self.core, TaskId(self.core.config.region, ledger.slot, batch, index), wall_ms()
-            )
-            if not reader.desired.deleted and (not states or reader.state()[0] in states):
-                yield reader.task()
-
-    async def resolve(self, arguments: dict[str, Any]) -> Any:
-        """Ids that begin with a prefix, in the given slots; at most three."""
-        prefix = arguments["prefix"]
-        found = []
-        for slot in arguments["slots"]:
-            ledger = self.core.replicator.ledgers.get(slot)
-            stem = f"{self.core.config.region}-{slot:03x}-"
-            if ledger is None or not (stem.startswith(prefix) or prefix.startswith(stem)):
-                continue
-            for batch, entry in ledger.batches.items():
-                if (stem + batch).startswith(prefix) or prefix.startswith(stem + batch):
-                    ids = (f"{stem}{batch}{index:03x}" for index in entry.present)
-                    found += [i for i in ids if i.startswith(prefix)][:3]
-        return found[:3]
-
     # ---- writing
 
     async def submit(self, arguments: dict[str, Any]) -> Any:
@@ -149,6 +94,7 @@ class Local:
         self._check_intake()
         submission = msgspec.convert(arguments["submission"], Submission, builtin_types=(bytes,))
         tenant, key = arguments["tenant"], arguments["key"]
+        self.driver.keeping.thaw(submission.slot, submission.batch)
         ledger = self.core.replicator.ledger(submission.slot)
         entry = ledger.batches.get(submission.batch)
         if entry is not None and entry.parts:
@@ -253,6 +199,9 @@ class Local:
     async def control(self, arguments: dict[str, Any]) -> Any:
         """A wish about one task; the task as it is then."""
         self._check_intake()
+        task = parse(arguments["id"])
+        if task is not None:
+            self.driver.keeping.thaw(task.slot, task.batch)
         reader = self.reader(arguments["id"])
         action, details = arguments["action"], dict(arguments["arguments"])
         kinds = {
@@ -333,13 +282,6 @@ class Local:
         elif not policy:
             raise refuse(409, "not-failed", f"the task is {state}; only failed or cancelled runs are retried")
         return facts
-
-
-def _may_match(entry: Batch, states: frozenset[str]) -> bool:
-    """False where every task of the batch has ended in a packed outcome of another state."""
-    if entry.tasks or len(entry.done) < len(entry.present):
-        return True
-    return any(outcome.group.state in states for outcome in entry.outcomes)
 
 
 def _chosen(letters: list[DeadLetterItem], details: dict[str, Any]) -> list[dict[str, Any]]:

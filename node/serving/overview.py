@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -29,10 +29,18 @@ RATE_WINDOW = 5.0
 
 
 class Overview:
-    """`own_facts()`: what this node says of itself."""
+    """`own_facts()`: what this node says of itself. `archived`: see `counts.counted`."""
 
-    def __init__(self, core: Core, registry: Registry, own_facts: Callable[[], Facts], mesh_id: str) -> None:
+    def __init__(
+        self,
+        core: Core,
+        registry: Registry,
+        own_facts: Callable[[], Facts],
+        mesh_id: str,
+        archived: Mapping[int, Mapping[tuple[str, str], int]],
+    ) -> None:
         self.core = core
+        self._archived = archived
         self._registry = registry
         self._own_facts = own_facts
         self._mesh_id = mesh_id
@@ -46,7 +54,7 @@ class Overview:
         """This node's part of the cluster view."""
         now = boottime()
         if now - self._counted[0] > COUNT_EVERY:
-            self._counted = (now, counted(self.core))
+            self._counted = (now, counted(self.core, self._archived))
         return {"tasks": self._counted[1], "load": self.load()}
 
     def load(self) -> dict[str, float]:

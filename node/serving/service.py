@@ -64,7 +64,7 @@ class MeshService:
         return {
             "submit": local.submit, "task": local.task, "runs": local.runs, "shards": local.shards,
             "coverage": local.coverage, "errors": local.errors, "letters": local.letters, "needs": local.needs,
-            "query": local.query, "resolve": local.resolve, "control": local.control,
+            "query": local.listing.query, "resolve": local.listing.resolve, "control": local.control,
             "piece": self._exporter.piece, "status": self.overview.status, "node-control": self._node_control,
         }  # fmt: skip
 
@@ -289,12 +289,12 @@ class MeshService:
             arguments = {**base, "slots": [slot for slot in slots if after is None or slot >= after.slot]}
             with contextlib.suppress(NoAnswer):
                 if node == self.core.me:
-                    found: list[Any] = await self.local.query(arguments)
+                    found: list[Any] = await self.local.listing.query(arguments)
                     return found
                 return list(await self.calls.call(node, "query", arguments, timeout=CALL_TIMEOUT))
             mine = [slot for slot in slots if self.core.replicates(slot)]
             missing.extend(slot for slot in slots if slot not in set(mine))
-            rest: list[Any] = await self.local.query({**arguments, "slots": mine})
+            rest: list[Any] = await self.local.listing.query({**arguments, "slots": mine})
             return rest
 
         answers = await asyncio.gather(*(ask(node, slots) for node, slots in sorted(by_node.items())))

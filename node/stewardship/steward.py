@@ -48,7 +48,8 @@ class Steward:
         self._dirty_slots: set[int] = set()
         self._fresh: set[tuple[int, str]] = set()
         self._touched: set[WorkKey] = set()
-        self._adopted: set[tuple[int, str, int]] = set()
+        self._adopted: dict[tuple[int, str], set[int]] = {}
+        """Parts that are on the table, by slot and batch."""
         self._recheck_all = False
         self._next_unpark = 0.0
         self._next_handover = 0.0
@@ -187,8 +188,23 @@ class Steward:
         for where in [where for where in self.table.bulk if where[0] == slot]:
             for group in self.table.bulk.pop(where):
                 self.table.backlog.remove(group)
-        self._adopted = {part for part in self._adopted if part[0] != slot}
+        self._adopted = {where: parts for where, parts in self._adopted.items() if where[0] != slot}
         del self.table.mine[slot]
+
+    def forget(self, slot: int, batches: Iterable[str]) -> None:
+        """These batches left memory: they are over and archived, or were dropped."""
+        names = set(batches)
+        for key in [key for key in self.table.works if key[0] == slot and key[1] in names]:
+            work = self.table.works.pop(key)
+            self.leasing.revoke(work, drain=False)
+            work.run = None
+            self.table.backlog.remove(work)
+        for name in names:
+            for group in self.table.bulk.pop((slot, name), ()):
+                self.table.backlog.remove(group)
+            self._adopted.pop((slot, name), None)
+            self._fresh.discard((slot, name))
+        self._touched = {key for key in self._touched if key[0] != slot or key[1] not in names}
 
     def _hand_over(self) -> None:
         """Give slots back to replicas that are preferred to us, stable, and have what we have."""
@@ -220,10 +236,11 @@ class Steward:
         ledger = self.table.replicator.ledger(slot)
         entry = ledger.batches[name]
         kinds: dict[tuple[int, str, tuple[str, ...]], list[int]] = {}
+        adopted = self._adopted.setdefault((slot, name), set())
         for start in sorted(entry.parts):
-            if (slot, name, start) in self._adopted:
+            if start in adopted:
                 continue
-            self._adopted.add((slot, name, start))
+            adopted.add(start)
             for index, raw in enumerate(ledger.specs(name, start), start):
                 if index in entry.tasks:
                     self._refresh((slot, name, index))

@@ -331,6 +331,19 @@ class Log:
                     return payload
         raise Damaged(self._path(location.file), location.offset, "checksum", 0)
 
+    def files(self) -> dict[int, int]:
+        """Number -> bytes, the file in use among them."""
+        return {number: path.stat().st_size for number, path in _numbered(self.folder)}
+
+    def drop(self, before: int) -> None:
+        """Delete the files with smaller numbers; nothing in them is needed any more."""
+        for number, path in _numbered(self.folder):
+            if number < min(before, self._number):
+                path.unlink()
+                fd = self._readers.pop(number, None)
+                if fd is not None:
+                    os.close(fd)
+
     def close(self) -> None:
         """Say that the log ends here on purpose, and release it."""
         if self._fd >= 0:

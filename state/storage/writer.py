@@ -29,7 +29,7 @@ class LogWriter:
     def __init__(self, log: Log, on_stall: Callable[[OSError | None], None] = lambda _: None) -> None:
         self._log = log
         self._on_stall = on_stall
-        self._queue: list[tuple[Sequence[bytes], Done]] = []
+        self._queue: list[_Appends | _Call] = []
         self._wake = threading.Condition()
         self._closing = False
         self.stalled: OSError | None = None
@@ -40,7 +40,19 @@ class LogWriter:
 
     def submit(self, payloads: Sequence[bytes], done: Done) -> None:
         with self._wake:
-            self._queue.append((payloads, done))
+            if not self._queue or isinstance(self._queue[-1], _Call):
+                self._queue.append(_Appends())
+            last = self._queue[-1]
+            assert isinstance(last, _Appends)
+            last.work.append((payloads, done))
+            self._wake.notify()
+
+    def call(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Do `work` on the writer's thread, after all that was submitted before is durable and before anything that
+        comes later; then call `done` there. An OSError is a full disk: it is tried again.
+        """
+        with self._wake:
+            self._queue.append(_Call(work, done))
             self._wake.notify()
 
     def close(self) -> None:
@@ -64,16 +76,15 @@ class LogWriter:
                 time.sleep(wait)
             with self._wake:
                 work, self._queue = self._queue, []
-            if not self._write(work):
+            if not all(self._write(part) for part in work):
                 return
             last = time.monotonic()
 
-    def _write(self, work: list[tuple[Sequence[bytes], Done]]) -> bool:
+    def _write(self, part: "_Appends | _Call") -> bool:
         """False: closing while the disk refuses."""
         while True:
             try:
-                locations = self._log.append([payload for payloads, _ in work for payload in payloads])
-                self._log.sync()
+                part.carry_out(self._log)
                 break
             except OSError as error:
                 if self.stalled is None:
@@ -86,8 +97,31 @@ class LogWriter:
         if self.stalled is not None:
             self.stalled = None
             self._on_stall(None)
-        at = 0
-        for payloads, done in work:
-            done(locations[at : at + len(payloads)])
-            at += len(payloads)
+        part.tell()
         return True
+
+
+class _Appends:
+    """Payloads that were submitted one after the other: one write and one sync."""
+
+    def __init__(self) -> None:
+        self.work: list[tuple[Sequence[bytes], Done]] = []
+        self._locations: list[Location] = []
+
+    def carry_out(self, log: Log) -> None:
+        self._locations = log.append([payload for payloads, _ in self.work for payload in payloads])
+        log.sync()
+
+    def tell(self) -> None:
+        at = 0
+        for payloads, done in self.work:
+            done(self._locations[at : at + len(payloads)])
+            at += len(payloads)
+
+
+class _Call:
+    def __init__(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        self._work, self.tell = work, done
+
+    def carry_out(self, _log: Log) -> None:
+        self._work()

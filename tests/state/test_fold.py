@@ -99,7 +99,7 @@ def written(world: World, replica: Ledger, author: Writer, batch: str) -> None:
 
 
 @pytest.mark.parametrize("folded", [False, True])
-def test_one_that_was_away_cannot_bring_a_dropped_batch_back(folded: bool) -> None:  # noqa: FBT001
+def test_one_that_was_away_cannot_bring_a_dropped_batch_back(folded: bool) -> None:
     """What the others dropped is dropped; what only it had accepted stays."""
     world = World(1)
     here, away = world.ledgers[AUTHORS[0]], world.ledgers[AUTHORS[3]]

@@ -1,0 +1,348 @@
+"""What leaves memory and the log, and when: folds ledgers, archives batches that are over, brings them back.
+
+Every second the slots that are worth it are folded (`_due`): quiet ones, the largest when all together have grown too
+much, and those that keep the oldest file of a long log. A fold costs a millisecond or so of the loop; its base and
+rows are made durable on the log's thread, and only then is the log before it let go.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+from structlog import get_logger
+
+from gossip.identity import NodeId
+from node import messages
+from node.ageing import Over, over
+from state import base as bases
+from state.base import Base, Kept
+from state.envelope import Writer
+from state.ledger import Change, Ledger
+from state.storage.archive import Archive, Row, merged, packed, unpacked
+
+if TYPE_CHECKING:
+    from node.serving.driver import Driver
+
+log = get_logger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two looks."""
+QUIET = 30.0
+"""Seconds without a change after which a slot is folded. Shorter: more folds of slots that are still at work."""
+SETTLED_MS = 10_000
+"""Milliseconds that a batch has been over before it is archived."""
+GROWTH_BYTES = 64 << 20
+"""Of all slots since their last folds; beyond, the largest are folded."""
+LOG_FILES = 4
+"""Files of 64 MB; beyond, the slots that keep the oldest are folded."""
+AT_ONCE = 64
+"""Slots folded in one look; the loop goes round between them."""
+PIECE = 1 << 20
+"""Bytes of one message of rows or of a base."""
+EXPIRE_EVERY = 600.0
+STRANGER_SECONDS = 600.0
+"""How long facts of a batch that nobody knows are kept: its part may still be under way."""
+MAX_BASE = 256 << 20
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Row)
+
+
+class _Coming(NamedTuple):
+    serial: int
+    data: bytearray
+
+
+class Keeping:
+    """The driver's part that keeps memory, log and archive in bounds. `retention`: seconds."""
+
+    def __init__(self, driver: "Driver", archive: Archive, retention: float) -> None:
+        self.driver, self.core, self.archive = driver, driver.core, archive
+        self.retention = retention
+        self.folds = 0
+        self._changed: dict[int, float] = {}
+        self._shadowed: dict[tuple[int, str], Row] = {}
+        """Rows whose batch is alive again: it is counted there"""
+        self._strangers: dict[tuple[int, str], float] = {}
+        self._coming: dict[tuple[NodeId, int], _Coming] = {}
+        self._offers: asyncio.Queue[tuple[NodeId, int]] = asyncio.Queue()
+        self._offered: set[tuple[NodeId, int]] = set()
+        self._serial = 0
+
+    # ---- life
+
+    def load(self) -> None:
+        for data in self.archive.bases():
+            base = bases.decode(data)
+            self.core.replicator.restore(base)
+            self.driver.places.trim(base.slot, self.core.replicator.ledger(base.slot).floors)
+
+    async def run(self) -> None:
+        self._shadow_loaded()
+        now = self.driver.now()
+        self._changed = dict.fromkeys(self.core.replicator.ledgers, now)
+        self.core.listeners.append(self._note)
+        self.driver.spawn(self._send_offers())
+        next_expiry = now
+        while True:
+            await asyncio.sleep(INTERVAL)
+            now = self.driver.now()
+            self._thaw_strangers(now)
+            for slot in self._due(now):
+                self._fold(slot)
+                await asyncio.sleep(0)
+            self._store()
+            if now >= next_expiry:
+                next_expiry = now + EXPIRE_EVERY
+                self._expire()
+
+    def close(self) -> None:
+        self.archive.close()
+
+    def _note(self, slot: int, _changes: list[Change], _author: Writer) -> None:
+        self._changed[slot] = self.driver.now()
+
+    def _shadow_loaded(self) -> None:
+        """A row whose batch is alive in its base or in the log is counted there."""
+        for slot, ledger in self.core.replicator.ledgers.items():
+            for row in self.archive.outlines(slot):
+                entry = ledger.batches.get(row.batch)
+                if entry is not None and entry.parts:
+                    self._shadow(slot, row)
+
+    def _shadow(self, slot: int, row: Row) -> None:
+        counted = self.archive.get(slot, row.batch)
+        if counted is not None and (slot, row.batch) not in self._shadowed:
+            self._shadowed[slot, row.batch] = counted
+            self.archive.discount(slot, counted, -1)
+
+    # ---- folding
+
+    def _due(self, now: float) -> list[int]:
+        ledgers = self.core.replicator.ledgers
+        grown = {slot: ledger.growth for slot, ledger in ledgers.items() if ledger.growth}
+        chosen = [slot for slot in grown if now - self._changed.get(slot, now) >= QUIET]
+        if sum(grown.values()) > GROWTH_BYTES:
+            chosen += sorted(grown, key=lambda slot: (-grown[slot], slot))
+        chosen += self._holding_the_log()
+        return [slot for slot in dict.fromkeys(chosen) if not ledgers[slot].unresolved][:AT_ONCE]
+
+    def _holding_the_log(self) -> list[int]:
+        if len(self.driver.log.files()) <= LOG_FILES:
+            return []
+        oldest = self.driver.places.oldest()
+        return [] if not oldest else oldest[min(oldest)]
+
+    def _fold(self, slot: int) -> None:
+        """Fold the slot; what is over is staged for the archive."""
+        ledger = self.core.replicator.ledgers[slot]
+        horizon = self.core.table.wall_ms - SETTLED_MS
+        ended = {
+            name: told for name in list(ledger.batches) if (told := over(self.core, slot, name)) is not None
+        }
+        ended = {name: told for name, told in ended.items() if told.ended_ms <= horizon}
+        lasting_ms = self.core.table.wall_ms - int(self.retention * 1000)
+        gone = [name for name, told in ended.items() if not told.lasting and told.ended_ms < lasting_ms]
+        outlines = {name: (ledger.batches[name].tenant, ledger.batches[name].name) for name in ended}
+        kept = [name for name in ended if name not in gone]
+        rows = self.core.replicator.fold(slot, kept, [*gone, *self._forgotten(slot)])
+        for name, facts in rows.items():
+            self._archive(slot, name, ended[name], *outlines[name], facts)
+        self.archive.stage_base(slot, bases.encode(ledger.base()))
+        self.folds += 1
+
+    def _archive(
+        self, slot: int, name: str, told: Over, tenant: str, task_name: str | None, facts: list[Kept]
+    ) -> None:
+        data = packed(facts)
+        self._put(slot, Row(name, told.ended_ms, told.lasting, tenant, task_name, told.states, data))
+
+    def _put(self, slot: int, row: Row) -> None:
+        shadow = self._shadowed.pop((slot, row.batch), None)
+        if shadow is not None:
+            self.archive.discount(slot, shadow, 1)
+        self.archive.stage(slot, row)
+
+    def _store(self) -> None:
+        """Make what is staged durable, then let go of the log before it."""
+        if not self.archive.staged:
+            return
+        floors = {
+            slot: dict(ledger.floors)
+            for slot, ledger in self.core.replicator.ledgers.items()
+            if ledger.floors
+        }
+
+        def done() -> None:
+            for slot, authors in floors.items():
+                self.driver.places.trim(slot, authors)
+            oldest = self.driver.places.oldest()
+            before = min(oldest, default=1 << 62)
+            self.driver.in_order(lambda: self.driver.log.drop(before), lambda: None)
+
+        self.driver.in_order(self.archive.commit, done)
+
+    def _expire(self) -> None:
+        """Drop what has been over for longer than the retention."""
+        before = int(self.core.table.wall_ms - self.retention * 1000)
+        dropped = self.archive.expired(before)
+        for slot, row in dropped:
+            shadow = self._shadowed.pop((slot, row.batch), None)
+            self.archive.discount(slot, row, -1 if shadow is None else 0)
+        if dropped:
+            self.driver.in_order(lambda: self.archive.delete(before), lambda: None)
+            log.info("batches were dropped, their retention is over", batches=len(dropped))
+
+    # ---- bringing back
+
+    def find(self, slot: int, batch: str) -> Row | None:
+        """The archived batch; None where it is alive, or not known."""
+        ledger = self.core.replicator.ledgers.get(slot)
+        entry = ledger.batches.get(batch) if ledger is not None else None
+        return None if entry is not None and entry.parts else self.archive.get(slot, batch)
+
+    def read(self, slot: int, batch: str) -> Ledger | None:
+        """A ledger of the archived batch alone, to look at."""
+        row = self.find(slot, batch)
+        if row is None:
+            return None
+        ledger = Ledger(slot, lambda: 1)
+        ledger.thaw(unpacked(row.data))
+        return ledger
+
+    def thaw(self, slot: int, batch: str) -> None:
+        """Put an archived batch back into the ledger, before something is written about it."""
+        row = self.find(slot, batch)
+        if row is not None:
+            self._shadow(slot, row)
+            self.core.replicator.thaw(slot, unpacked(row.data))
+            self._changed[slot] = self.driver.now()
+            self.driver.kick()
+
+    def _thaw_strangers(self, now: float) -> None:
+        """Somebody wrote about batches that are archived here."""
+        strangers, self.core.strangers = self.core.strangers, set()
+        for slot, batch in strangers:
+            self._strangers.setdefault((slot, batch), now)
+            self.thaw(slot, batch)
+        for slot, ledger in self.core.replicator.ledgers.items():
+            if ledger.unresolved:
+                self._resolve(slot, ledger)
+
+    def _resolve(self, slot: int, ledger: Ledger) -> None:
+        """New values of archived facts: find whose they are; what nobody knows was dropped."""
+        for name in self.archive.names(slot):
+            row = self.find(slot, name)
+            if row is not None and any((f.client, f.clock) in ledger.unresolved for f in unpacked(row.data)):
+                self.thaw(slot, name)
+        ledger.unresolved.clear()
+
+    def _forgotten(self, slot: int) -> list[str]:
+        """Batches of the slot that nobody has known for long."""
+        now, batches = self.driver.now(), self.core.replicator.ledgers[slot].batches
+        old = [
+            at for at, since in self._strangers.items() if at[0] == slot and now - since > STRANGER_SECONDS
+        ]
+        for at in old:
+            del self._strangers[at]
+        return [name for _, name in old if name in batches and not batches[name].parts]
+
+    # ---- to and from other replicas
+
+    def offer(self, to: NodeId, slot: int) -> None:
+        """Send the slot's archive and base, one slot after the other."""
+        if (to, slot) not in self._offered:
+            self._offered.add((to, slot))
+            self._offers.put_nowait((to, slot))
+
+    async def _send_offers(self) -> None:
+        while True:
+            to, slot = await self._offers.get()
+            self._offered.discard((to, slot))
+            for message in self._transfer(slot):
+                for _ in range(50):
+                    if self.driver.send(to, message) or to not in self.core.ownership.live():
+                        break
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(0)
+
+    def _transfer(self, slot: int) -> Iterable[messages.Message]:
+        """The rows in pieces, then the base as it is after them."""
+        ledger = self.core.replicator.ledgers.get(slot)
+        if ledger is None or ledger.unresolved:
+            return
+        rows: list[tuple[str, bytes]] = []
+        size = 0
+        names = self.archive.names(slot)
+        for name in names:
+            row = self.archive.get(slot, name)
+            if row is None:
+                continue
+            rows.append((name, _encoder.encode(row)))
+            size += len(row.data)
+            if size > PIECE:
+                yield messages.Archived(slot, rows)
+                rows, size = [], 0
+        if rows:
+            yield messages.Archived(slot, rows)
+        self._fold(slot)
+        archived = self.archive.names(slot)
+        data = bases.encode(ledger.base([name for name in archived if name not in ledger.batches]))
+        self._store()
+        self._serial += 1
+        for name in sorted(set(archived) - set(names)):
+            if (row := self.archive.get(slot, name)) is not None:
+                yield messages.Archived(slot, [(name, _encoder.encode(row))])
+        for at in range(0, len(data), PIECE):
+            yield messages.BasePiece(slot, self._serial, at, len(data), data[at : at + PIECE])
+
+    def received(self, sender: NodeId, message: messages.Archived | messages.BasePiece) -> None:
+        try:
+            if isinstance(message, messages.Archived):
+                self._take_rows(message)
+            else:
+                self._take_piece(sender, message)
+        except (ValueError, msgspec.DecodeError) as error:
+            self.driver.dropped += 1
+            log.warning("a base was dropped", sender=sender, error=str(error))
+
+    def _take_rows(self, message: messages.Archived) -> None:
+        for name, data in message.rows:
+            row = _decoder.decode(data)
+            if row.batch != name or not 0 <= message.slot < self.core.config.slots:
+                raise ValueError(f"row of {row.batch!r} under the name {name!r}")
+            unpacked(row.data)
+            mine = self.archive.get(message.slot, name)
+            self._put(message.slot, row if mine is None else merged(mine, row))
+            ledger = self.core.replicator.ledgers.get(message.slot)
+            if ledger is not None and name in ledger.batches:
+                self._shadow(message.slot, row)
+
+    def _take_piece(self, sender: NodeId, piece: messages.BasePiece) -> None:
+        coming = self._coming.get((sender, piece.slot))
+        if piece.offset == 0:
+            coming = self._coming[sender, piece.slot] = _Coming(piece.serial, bytearray())
+        if coming is None or coming.serial != piece.serial or len(coming.data) != piece.offset:
+            return  # a piece was lost; the base is offered again
+        if len(coming.data) + len(piece.data) > min(piece.size, MAX_BASE):
+            raise ValueError("base larger than announced")
+        coming.data.extend(piece.data)
+        if len(coming.data) == piece.size:
+            del self._coming[sender, piece.slot]
+            self._adopt(bases.decode(bytes(coming.data)), piece.slot)
+
+    def _adopt(self, base: Base, slot: int) -> None:
+        """Take the base; it is on the disk before anything that stands on it is acknowledged."""
+        if base.slot != slot or not 0 <= slot < self.core.config.slots:
+            raise bases.BadBase(f"base of slot {base.slot} under {slot}")
+        ledger = self.core.replicator.ledger(slot)
+        alive = [name for name in base.archived if name in ledger.batches]
+        rows = {
+            name: unpacked(row.data) for name in alive if (row := self.archive.get(slot, name)) is not None
+        }
+        self.core.replicator.adopt(base, rows)
+        self.archive.stage_base(slot, bases.encode(ledger.base()))
+        self._changed[slot] = self.driver.now()
+        self._store()
+        self.driver.kick()

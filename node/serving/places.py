@@ -1,0 +1,52 @@
+"""Where the envelopes lie in the log: for each slot and author a place a sequence, from the last fold on."""
+
+from array import array
+from collections.abc import Mapping
+
+from state.envelope import Writer
+from state.storage.log import Location
+
+
+class Places:
+    """A place is a log location packed into 64 bits; an author's places are in ascending order."""
+
+    def __init__(self) -> None:
+        self._floors: dict[tuple[int, str], int] = {}
+        self._found: dict[tuple[int, str], array[int]] = {}
+
+    def note(self, slot: int, author: str, seq: int, location: Location) -> None:
+        """The author's next envelope is here; others (heard twice, or folded by now) are ignored."""
+        places = self._found.get((slot, author))
+        if places is None:
+            places = self._found[slot, author] = array("Q")
+        if seq == self._floors.get((slot, author), 0) + len(places) + 1:
+            places.append(location.file << 40 | location.offset)
+
+    def between(self, slot: int, author: str, first: int, last: int) -> list[Location]:
+        floor = self._floors.get((slot, author), 0)
+        places = self._found.get((slot, author), array("Q"))
+        return [_location(place) for place in places[max(0, first - floor - 1) : max(0, last - floor)]]
+
+    def trim(self, slot: int, floors: Mapping[Writer, int]) -> None:
+        """All up to the floors is in the base."""
+        for author, floor in floors.items():
+            before = self._floors.get((slot, author), 0)
+            if floor > before:
+                self._floors[slot, author] = floor
+                rest = self._found.get((slot, author), array("Q"))[floor - before :]
+                if rest:
+                    self._found[slot, author] = rest
+                else:
+                    self._found.pop((slot, author), None)
+
+    def oldest(self) -> dict[int, list[int]]:
+        """File number -> the slots whose first envelope lies there."""
+        found: dict[int, list[int]] = {}
+        for (slot, _), places in self._found.items():
+            if places:
+                found.setdefault(places[0] >> 40, []).append(slot)
+        return found
+
+
+def _location(place: int) -> Location:
+    return Location(place >> 40, place & ((1 << 40) - 1))

@@ -1,0 +1,216 @@
+"""What is folded, on disk: the base of each slot, and the batches that are over, with all their facts.
+
+One SQLite file a node. Writes are staged (`stage`, `stage_base`) and become durable in `commit`, on the log's thread
+and in its order, so that no envelope that stands on a base is acknowledged before the base itself; reads see what is
+staged. A row is kept until its retention is over; rows of named tasks stay.
+"""
+
+import sqlite3
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from state.base import Kept
+from state.storage.log import Unreadable
+
+VERSION = 1
+_SCHEMA = """
+create table if not exists base (slot integer primary key, data blob not null);
+create table if not exists archived (
+    slot integer not null, batch text not null, ended_ms integer not null, lasting integer not null,
+    tenant text not null, name text, states blob not null, data blob not null, primary key (slot, batch)
+);
+create index if not exists archived_age on archived (lasting, ended_ms);
+"""
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """A batch that is over. `states`: how many of its tasks are in which state. `lasting`: no retention ends it.
+    `data`: see `packed`.
+    """
+
+    batch: str
+    ended_ms: int
+    lasting: bool
+    tenant: str
+    name: str | None
+    states: dict[str, int]
+    data: bytes
+
+
+_kept = msgspec.msgpack.Decoder(list[Kept])
+
+
+def packed(facts: Sequence[Kept]) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(list(facts)), 1)
+
+
+def unpacked(data: bytes) -> list[Kept]:
+    """Raises ValueError for what `packed` did not make."""
+    try:
+        return _kept.decode(zlib.decompress(data))
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise ValueError(f"not an archived batch: {error}") from None
+
+
+def merged(mine: Row, theirs: Row) -> Row:
+    """Both rows' facts; of a key that both have, mine, unless theirs is a later entry of the same client."""
+    facts = {fact.key: fact for fact in unpacked(mine.data)}
+    for fact in unpacked(theirs.data):
+        known = facts.get(fact.key)
+        if known is None or (known.client == fact.client and known.clock < fact.clock):
+            facts[fact.key] = fact
+    later = max(mine, theirs, key=lambda row: row.ended_ms)
+    return msgspec.structs.replace(later, data=packed([facts[key] for key in sorted(facts)]))
+
+
+class Archive:
+    """Used by two threads: `commit` on the log's, everything else on the loop's. `counts`: slot -> (tenant, state) ->
+    tasks. Raises Unreadable when it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts: dict[int, Counter[tuple[str, str]]] = {}
+        self._staged: dict[tuple[int, str], Row] = {}
+        self._bases: dict[int, bytes] = {}
+        self._lock = threading.Lock()
+        try:
+            self._reader, self._writer = self._open(), self._open()
+            self._begin()
+            for slot, tenant, states in self._reader.execute("select slot, tenant, states from archived"):
+                self._count(slot, tenant, msgspec.msgpack.decode(states), 1)
+        except sqlite3.DatabaseError as error:
+            raise Unreadable(f"{path}: {error}") from None
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+        connection.execute("pragma journal_mode=wal")
+        connection.execute("pragma synchronous=full")
+        return connection
+
+    def _begin(self) -> None:
+        (version,) = self._writer.execute("pragma user_version").fetchone()
+        if version > VERSION:
+            raise Unreadable(f"{self.path} has version {version}; this program reads up to {VERSION}")
+        self._writer.executescript(_SCHEMA)
+        self._writer.execute(f"pragma user_version={VERSION}")
+
+    # ---- writing
+
+    def stage(self, slot: int, row: Row) -> None:
+        """Put the row in, over an older one."""
+        before = self.get(slot, row.batch)
+        if before is not None:
+            self._count(slot, before.tenant, before.states, -1)
+        self._count(slot, row.tenant, row.states, 1)
+        with self._lock:
+            self._staged[slot, row.batch] = row
+
+    def stage_base(self, slot: int, data: bytes) -> None:
+        with self._lock:
+            self._bases[slot] = data
+
+    def commit(self) -> None:
+        """Make all that is staged durable. Raises OSError, and it stays staged."""
+        with self._lock:
+            rows, bases = dict(self._staged), dict(self._bases)
+        try:
+            self._writer.execute("begin immediate")
+            self._writer.executemany("insert or replace into base values (?, ?)", bases.items())
+            self._writer.executemany(
+                "insert or replace into archived values (?, ?, ?, ?, ?, ?, ?, ?)",
+                ((slot, *_columns(row)) for (slot, _), row in rows.items()),
+            )
+            self._writer.execute("commit")
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("rollback")
+            raise OSError(f"{self.path}: {error}") from None
+        with self._lock:
+            self._staged = {at: row for at, row in self._staged.items() if rows.get(at) is not row}
+            self._bases = {slot: data for slot, data in self._bases.items() if bases.get(slot) is not data}
+
+    @property
+    def staged(self) -> bool:
+        """Whether anything waits to be durable."""
+        return bool(self._staged or self._bases)
+
+    def expired(self, before_ms: int) -> list[tuple[int, Row]]:
+        """`(slot, row without data)` of what ended before and does not last."""
+        found = self._reader.execute(
+            "select slot, batch, ended_ms, lasting, tenant, name, states, x'' from archived"
+            " where lasting = 0 and ended_ms < ?",
+            (before_ms,),
+        )
+        return [(slot, _row(columns)) for slot, *columns in found]
+
+    def delete(self, before_ms: int) -> None:
+        """Drop what `expired` names. On the log's thread. Raises OSError."""
+        try:
+            self._writer.execute("delete from archived where lasting = 0 and ended_ms < ?", (before_ms,))
+        except sqlite3.Error as error:
+            raise OSError(f"{self.path}: {error}") from None
+
+    def discount(self, slot: int, row: Row, sign: int) -> None:
+        """A row's tasks are counted elsewhere for a while (-1), or here again (1)."""
+        self._count(slot, row.tenant, row.states, sign)
+
+    def _count(self, slot: int, tenant: str, states: dict[str, int], sign: int) -> None:
+        counts = self.counts.setdefault(slot, Counter())
+        for state, number in states.items():
+            counts[tenant, state] += sign * number
+
+    # ---- reading
+
+    def bases(self) -> Iterator[bytes]:
+        for (data,) in self._reader.execute("select data from base order by slot"):
+            yield data
+
+    def get(self, slot: int, batch: str) -> Row | None:
+        with self._lock:
+            staged = self._staged.get((slot, batch))
+        if staged is not None:
+            return staged
+        found = self._reader.execute(
+            "select batch, ended_ms, lasting, tenant, name, states, data from archived where slot = ? and batch = ?",
+            (slot, batch),
+        ).fetchone()
+        return None if found is None else _row(found)
+
+    def outlines(self, slot: int) -> list[Row]:
+        """The slot's rows without their data, by name."""
+        found = self._reader.execute(
+            "select batch, ended_ms, lasting, tenant, name, states, x'' from archived where slot = ?", (slot,)
+        )
+        rows = {row.batch: row for row in map(_row, found)}
+        with self._lock:
+            rows |= {batch: row for (at, batch), row in self._staged.items() if at == slot}
+        return [rows[batch] for batch in sorted(rows)]
+
+    def names(self, slot: int) -> list[str]:
+        found = {
+            batch for (batch,) in self._reader.execute("select batch from archived where slot = ?", (slot,))
+        }
+        with self._lock:
+            found |= {batch for at, batch in self._staged if at == slot}
+        return sorted(found)
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+
+def _columns(row: Row) -> Iterable[object]:
+    states = msgspec.msgpack.encode(row.states)
+    return (row.batch, row.ended_ms, int(row.lasting), row.tenant, row.name, states, row.data)
+
+
+def _row(found: Sequence[Any]) -> Row:
+    batch, ended_ms, lasting, tenant, name, states, data = found
+    return Row(batch, ended_ms, bool(lasting), tenant, name, msgspec.msgpack.decode(states), bytes(data))
