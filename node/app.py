@@ -44,6 +44,7 @@ from node.serving.calls import Calls
 from node.serving.driver import Driver, boottime
 from node.serving.export import Exporter
 from node.serving.hub import Hub
+from node.serving.keeping import Pace
 from node.serving.local import Local
 from node.serving.overview import Overview
 from node.serving.service import MeshService
@@ -180,7 +181,8 @@ class App:
         self.hub = Hub()
         self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
         retention = self.config.state.retention
-        opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage, retention=retention)
+        pace = Pace(quiet=3.0, settled=3.0, retention=retention) if local else Pace(retention=retention)
+        opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage, pace=pace)
         if opened.torn is not None:
             log.warning(
                 "an interrupted write was cut off the log", file=str(opened.torn.path), offset=opened.torn.offset,

@@ -5,7 +5,6 @@ write and one message a peer.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
@@ -19,7 +18,7 @@ from node.core import Core
 from node.effects import Append, Effect, Notice, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
 from node.messages import BadMessage, Message
-from node.serving.keeping import Keeping
+from node.serving.keeping import Keeping, Pace
 from node.serving.places import Places
 from node.transport.base import TooLarge
 from state.envelope import BadEnvelope
@@ -81,14 +80,14 @@ class Driver:
 
     # ---- life
 
-    def open_log(self, folder: Path, *, salvage: bool, retention: float = math.inf) -> Log:
-        """Read the archive's bases and the log into the core. `retention`: seconds.
+    def open_log(self, folder: Path, *, salvage: bool, pace: Pace) -> Log:
+        """Read the archive's bases and the log into the core.
 
         Raises Damaged, Unreadable (of the log, of the archive), OSError.
         """
         folder.mkdir(parents=True, exist_ok=True)
         archive = Archive(folder.parent / "archive.sqlite")
-        self.keeping = Keeping(self, archive, retention)
+        self.keeping = Keeping(self, archive, pace)
         self.keeping.load()
         self._log = Log.open(folder, self._load, salvage=salvage)
         self._writer = LogWriter(self._log, lambda error: self._post(self._stalled, error))

@@ -28,14 +28,6 @@ log = get_logger(__name__)
 
 INTERVAL = 1.0
 """Seconds between two looks."""
-QUIET = 30.0
-"""Seconds without a change after which a slot is folded. Shorter: more folds of slots that are still at work."""
-SETTLED_MS = 10_000
-"""Milliseconds that a batch has been over before it is archived."""
-GROWTH_BYTES = 64 << 20
-"""Of all slots since their last folds; beyond, the largest are folded."""
-LOG_FILES = 4
-"""Files of 64 MB; beyond, the slots that keep the oldest are folded."""
 AT_ONCE = 64
 """Slots folded in one look; the loop goes round between them."""
 PIECE = 1 << 20
@@ -49,17 +41,30 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Row)
 
 
+class Pace(NamedTuple):
+    """`quiet`: seconds without a change after which a slot is folded; shorter means more folds of slots that are
+    still at work. `settled`: seconds that a batch has been over before it is archived. `growth`: bytes of all slots
+    since their last folds; beyond, the largest are folded. `files`: of the log, 64 MB each; beyond, the slots that
+    keep the oldest are folded. `retention`: seconds for which unnamed tasks that are over are remembered.
+    """
+
+    quiet: float = 30.0
+    settled: float = 10.0
+    growth: int = 64 << 20
+    files: int = 4
+    retention: float = 30 * 86_400.0
+
+
 class _Coming(NamedTuple):
     serial: int
     data: bytearray
 
 
 class Keeping:
-    """The driver's part that keeps memory, log and archive in bounds. `retention`: seconds."""
+    """The driver's part that keeps memory, log and archive in bounds."""
 
-    def __init__(self, driver: "Driver", archive: Archive, retention: float) -> None:
-        self.driver, self.core, self.archive = driver, driver.core, archive
-        self.retention = retention
+    def __init__(self, driver: "Driver", archive: Archive, pace: Pace) -> None:
+        self.driver, self.core, self.archive, self.pace = driver, driver.core, archive, pace
         self.folds = 0
         self._changed: dict[int, float] = {}
         self._shadowed: dict[tuple[int, str], Row] = {}
@@ -122,14 +127,14 @@ class Keeping:
     def _due(self, now: float) -> list[int]:
         ledgers = self.core.replicator.ledgers
         grown = {slot: ledger.growth for slot, ledger in ledgers.items() if ledger.growth}
-        chosen = [slot for slot in grown if now - self._changed.get(slot, now) >= QUIET]
-        if sum(grown.values()) > GROWTH_BYTES:
+        chosen = [slot for slot in grown if now - self._changed.get(slot, now) >= self.pace.quiet]
+        if sum(grown.values()) > self.pace.growth:
             chosen += sorted(grown, key=lambda slot: (-grown[slot], slot))
         chosen += self._holding_the_log()
         return [slot for slot in dict.fromkeys(chosen) if not ledgers[slot].unresolved][:AT_ONCE]
 
     def _holding_the_log(self) -> list[int]:
-        if len(self.driver.log.files()) <= LOG_FILES:
+        if len(self.driver.log.files()) <= self.pace.files:
             return []
         oldest = self.driver.places.oldest()
         return [] if not oldest else oldest[min(oldest)]
@@ -137,12 +142,12 @@ class Keeping:
     def _fold(self, slot: int) -> None:
         """Fold the slot; what is over is staged for the archive."""
         ledger = self.core.replicator.ledgers[slot]
-        horizon = self.core.table.wall_ms - SETTLED_MS
+        horizon = self.core.table.wall_ms - int(self.pace.settled * 1000)
         ended = {
             name: told for name in list(ledger.batches) if (told := over(self.core, slot, name)) is not None
         }
         ended = {name: told for name, told in ended.items() if told.ended_ms <= horizon}
-        lasting_ms = self.core.table.wall_ms - int(self.retention * 1000)
+        lasting_ms = self.core.table.wall_ms - int(self.pace.retention * 1000)
         gone = [name for name, told in ended.items() if not told.lasting and told.ended_ms < lasting_ms]
         outlines = {name: (ledger.batches[name].tenant, ledger.batches[name].name) for name in ended}
         kept = [name for name in ended if name not in gone]
@@ -185,7 +190,7 @@ class Keeping:
 
     def _expire(self) -> None:
         """Drop what has been over for longer than the retention."""
-        before = int(self.core.table.wall_ms - self.retention * 1000)
+        before = int(self.core.table.wall_ms - self.pace.retention * 1000)
         dropped = self.archive.expired(before)
         for slot, row in dropped:
             shadow = self._shadowed.pop((slot, row.batch), None)
