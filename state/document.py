@@ -15,7 +15,7 @@ from state.prepass import ROOT, Malformed, Shape, inspect
 class Document:
     """A flat map, merged by Yrs. `client_id`: this process's, random, 53 bits."""
 
-    __slots__ = ("_changed", "_clients", "_doc", "_map", "_update", "shape")
+    __slots__ = ("_changed", "_clients", "_doc", "_heard", "_map", "_update", "shape")
 
     def __init__(self, client_id: int) -> None:
         self._doc: Doc[Any] = Doc(client_id=client_id)
@@ -25,8 +25,7 @@ class Document:
         self._clients: dict[str, tuple[int, int]] = {}
         self.shape: Shape = inspect(b"\x00\x00")
         """Of the last update that was written or merged."""
-        self._doc.observe(self._on_update)
-        self._map.observe(self._on_change)
+        self._heard = self._doc.observe(self._on_update), self._map.observe(self._on_change)
 
     def _on_update(self, event: Any) -> None:
         self._update = event.update
@@ -71,6 +70,11 @@ class Document:
         self.shape = shape
         self._clients[author] = (client, shape.first + shape.entries)
         return list(self._changed)
+
+    def close(self) -> None:
+        """Let go of the library's memory: it holds us as we hold it, which no collector sees."""
+        self._doc.unobserve(self._heard[0])
+        self._map.unobserve(self._heard[1])
 
     def get(self, key: str) -> bytes | None:
         value = self._map.get(key)

@@ -242,7 +242,8 @@ class Ledger:
                     yield key, value
 
     def _close_segments(self, kept: dict[str, bytes]) -> None:
-        for segment in self._segments:
+        for segment, holder in self._segments.items():
+            holder.document.close()
             self._folded[segment.opener] = max(self._folded.get(segment.opener, 0), segment.number)
         self._segments, self._open, self._kept = {}, {}, kept
         self._places = {key: (None, client, clock) for key, (_, client, clock) in self._places.items()}
