@@ -100,6 +100,12 @@ class Core:
         """The log is read; from here on changes are looked at."""
         self._loading = False
         self._clock(now, wall_ms)
+        self.strangers = {
+            (slot, name)
+            for slot, ledger in self.replicator.ledgers.items()
+            for name, entry in ledger.batches.items()
+            if not entry.parts
+        }
         self.steward.members(())
 
     def members(self, members: Mapping[NodeId, Member], now: float, wall_ms: int) -> None:

@@ -1,0 +1,118 @@
+"""What is over leaves memory and the log, and nobody can tell: read, listed, counted, retried, handed on."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from node.client import Client, ProblemError
+from tests.scenarios.mesh import Mesh, Node, finished, look, submit, until
+
+pytestmark = [pytest.mark.processes]
+
+TASKS = 1500
+
+
+def line(number: int) -> str:
+    spec = {
+        "source": {"plugin": "bench", "payload": f"{number:0150}", "records": 1},
+        "sink": {"plugin": "discard"},
+    }
+    return json.dumps(spec)
+
+
+def archived(node: Node) -> set[tuple[int, str]]:
+    """(slot, batch) of all rows of the node's archive."""
+    with sqlite3.connect(f"file:{node.data / 'archive.sqlite'}?mode=ro", uri=True) as found:
+        return set(found.execute("select slot, batch from archived"))
+
+
+async def counted(node: Node, **states: int) -> None:
+    async def agrees() -> bool:
+        async with node.client() as client:
+            tasks = (await client.cluster()).tasks
+        return all(tasks.get(state, 0) == number for state, number in states.items())
+
+    await until(agrees, f"node {node.name} counts {states}", 20, 0.3)
+
+
+async def everything_archived(nodes: list[Node], batches: int) -> None:
+    async def done() -> bool:
+        return all(len(archived(node)) >= batches for node in nodes)
+
+    await until(done, f"{batches} batches in every archive", 40, 0.5)
+
+
+async def test_ended_tasks_are_archived_everywhere_and_stay_what_they_were(tmp_path: Path) -> None:
+    async with Mesh(tmp_path) as mesh:
+        a, b, c = mesh.nodes
+        body = "\n".join(map(line, range(TASKS))).encode()
+        async with Client([a.url]) as client:
+            answer = await client.submit_batch(body, key="bulk")
+        ids = [ref for ref in answer.ids if ref is not None]
+        assert len(ids) == TASKS
+        named = await submit(b, {**json.loads(line(0)), "name": "kept"})
+        await finished(c, ids[-1])
+        await everything_archived(mesh.nodes, 4)
+
+        for node in mesh.nodes:
+            await counted(node, succeeded=TASKS + 1)
+            assert (await look(node, ids[700])).state == "succeeded"
+            assert (await look(node, "kept")).id == named.id
+        async with Client([b.url]) as client:
+            listed: list[str] = []
+            cursor = None
+            while True:
+                page = await client.tasks(limit=1000, cursor=cursor)
+                listed += [task.id for task in page.items]
+                if (cursor := page.next) is None:
+                    break
+            assert sorted(listed) == sorted([*ids, named.id])
+            again = await client.submit_batch(body, key="bulk")  # the archive knows the key
+            assert again.ids == answer.ids
+            await client.delete(ids[3])
+        await counted(a, succeeded=TASKS)
+        await submit(c, {**json.loads(line(0)), "name": "kept"})
+
+        async def twice() -> bool:
+            async with Client([a.url]) as client:
+                runs = await client.runs("kept")
+            return len(runs) == 2 and all(run.state == "succeeded" for run in runs)
+
+        await until(twice, "the named task ran again", 20, 0.2)
+        await everything_archived(mesh.nodes, 4)
+
+        for node in mesh.nodes:
+            await node.kill()
+        for node in mesh.nodes:
+            await node.start()
+        await mesh.ready()
+        for node in mesh.nodes:
+            await counted(node, succeeded=TASKS)
+            assert (await look(node, ids[1])).state == "succeeded"
+            with pytest.raises(ProblemError, match="deleted"):
+                await look(node, ids[3])
+
+
+async def test_a_newcomer_gets_the_archive_and_serves_it_alone(tmp_path: Path) -> None:
+    """History does not die with the nodes that made it."""
+    async with Mesh(tmp_path, ("a", "b")) as mesh:
+        a, b = mesh.nodes
+        async with Client([a.url]) as client:
+            answer = await client.submit_batch("\n".join(map(line, range(TASKS))).encode(), key="bulk")
+        ids = [ref for ref in answer.ids if ref is not None]
+        await finished(a, ids[-1])
+        await everything_archived([a, b], 3)
+        late = mesh.add("late")
+        await late.start("--join", mesh.token)
+        await mesh.ready()
+        await everything_archived([late], 3)
+        for node in (a, b):
+            await node.kill()
+
+        async def answers() -> bool:
+            return (await look(late, ids[0])).state == "succeeded"
+
+        await until(answers, "the newcomer answers for what others did", 30, 0.3)
+        await counted(late, succeeded=TASKS)
