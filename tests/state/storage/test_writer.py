@@ -120,3 +120,40 @@ def test_closing_does_not_wait_for_a_disk_that_refuses(
     log, found = read_all(tmp_path)
     assert found == []
     log.close()
+
+
+def test_a_call_comes_after_what_was_submitted_before_it_and_before_what_follows(tmp_path: Path) -> None:
+    log, _ = read_all(tmp_path)
+    writer = LogWriter(log)
+    events: list[str] = []
+    refused = [OSError("full")]
+
+    def work() -> None:
+        events.append("call")
+        if refused:
+            raise refused.pop()
+
+    writer.submit([b"1"], lambda _: events.append("first"))
+    writer.call(work, lambda: events.append("called"))
+    writer.submit([b"2"], lambda _: events.append("second"))
+    writer.start()
+    deadline = threading.Event()
+    writer.call(lambda: None, deadline.set)
+    assert deadline.wait(WAIT)
+    writer.close()
+    assert events == ["first", "call", "call", "called", "second"]  # tried again when the disk refused
+
+
+def test_files_that_nothing_needs_are_dropped_but_never_the_one_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("state.storage.log.FILE_BYTES", 100)
+    log, _ = read_all(tmp_path)
+    places = [log.append([bytes(80)])[0] for _ in range(4)]
+    assert log.read(places[0]) == bytes(80)
+    log.drop(places[2].file)
+    assert sorted(log.files()) == sorted({place.file for place in places[2:]})
+    log.drop(1 << 60)
+    assert list(log.files()) == [places[-1].file]
+    log.close()
+    assert read_all(tmp_path)[1] == [bytes(80)]
