@@ -61,7 +61,8 @@ def soak(count: int, total: int, step: int) -> list[Point]:
 
 
 def row(point: Point) -> str:
-    return f"| {point.tasks:>9,} | {point.rss:>6.0f} MB | {point.log:>6.0f} MB | {point.files} | {point.archive:>5.0f} MB |"
+    disk = f"{point.log:>6.0f} MB | {point.files} | {point.archive:>5.0f} MB"
+    return f"| {point.tasks:>9,} | {point.rss:>6.0f} MB | {disk} |"
 
 
 def plot(points: Sequence[Point]) -> str:
@@ -71,7 +72,7 @@ def plot(points: Sequence[Point]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height + 40}" font-family="sans-serif">'
     ]
-    for level in range(0, int(most) + 1, max(1, round(most / 5, -1) and int(round(most / 5, -1)))):
+    for level in range(0, int(most) + 1, max(10, int(most / 5) // 10 * 10)):
         y = height - level / most * (height - 20)
         parts.append(f'<path d="M60 {y:.0f}H{width - 20}" stroke="#ddd"/>')
         parts.append(f'<text x="52" y="{y + 4:.0f}" font-size="11" text-anchor="end">{level} MB</text>')
