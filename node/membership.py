@@ -19,7 +19,7 @@ from concurrent.futures import Future
 import msgspec
 from structlog import get_logger
 
-from gossip.effects import Changed, Conflict, SetMeta
+from gossip.effects import Changed, Conflict, Retire, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State, encode_meta
 from node.membership_driver import Driver, Identity, Settings
@@ -124,6 +124,10 @@ class Membership:
     def revoke(self, node: NodeId) -> None:
         """Refuse a node from now on, here and, by news, on all members."""
         self._post(self._driver_running().revoke, node)
+
+    def retire(self, node: NodeId) -> None:
+        """A dead member will not come back: all take it as one that left. It may still join anew."""
+        self._post(self._driver_running().handle, Retire(node))
 
     def _driver_running(self) -> Driver:
         if self._driver is None:
