@@ -114,6 +114,7 @@ class Core:
         gone = [node for node, boot in self._boots.items() if not _same_life(members.get(node), boot)]
         self._boots = {node: m.boot for node, m in members.items() if m.state in (State.ALIVE, State.SUSPECT)}
         self.ownership.members = members
+        self.ownership.damping.observe(members, now)
         placement = self._place(members, now)
         if placement != self.ownership.placement:
             self.ownership.placement = placement

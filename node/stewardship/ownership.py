@@ -6,19 +6,17 @@ import msgspec
 
 from gossip.identity import NodeId
 from gossip.member import Member, State
+from node.stewardship.damping import Damping
 from sharding.placement import Placement
 from state.ledger import Ledger
 from state.model import NO_TOKEN, Token
 
 
 class OwnershipConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`takeover_delay`: seconds from a steward's death to the take-over; shorter recovers sooner, and runs
-    more
-    twice when a death was wrong. `stable_after`: seconds a returning replica must be alive before it gets
-    its slots
-    back; shorter moves more under flapping. `replace_after`: seconds a dead member still counts as a
-    replica, so that
-    a restart copies nothing.
+    """`takeover_delay`: seconds from a steward's death to the take-over; shorter recovers sooner, and runs more
+    twice when a death was wrong. `stable_after`: seconds a returning replica must be alive before it gets its
+    slots back (longer for one that died often: `damping`); shorter moves more under flapping. `replace_after`:
+    seconds a dead member still counts as a replica, so that a restart copies nothing.
     """
 
     takeover_delay: float = 2.0
@@ -38,6 +36,7 @@ class Ownership:
         self.config = config
         self.members: Mapping[NodeId, Member] = {}
         self.placement = Placement((), slots=1)
+        self.damping = Damping()
 
     def live(self) -> frozenset[NodeId]:
         return frozenset(node for node, member in self.members.items() if _alive(member))
@@ -90,9 +89,30 @@ class Ownership:
         for node in self.placement.owners(slot):
             if node == self.me:
                 return None
-            if self.ready(node) and now - self.members[node].since >= self.config.stable_after:
+            if self.ready(node) and self._stable(node, now):
                 return node
         return None
+
+    def intruder(self, slot: int, node: str, now: float) -> bool:
+        """Whether a claim of `node` was made while it was cut off: it came back only now, and most replicas of the
+        slot, this node among them, were here all the time. Of two sides at most one sees the other so.
+        """
+        member = self.members.get(NodeId(node))
+        if member is None or now - member.since >= self._wanted(NodeId(node), now):
+            return False
+        owners = self.placement.owners(slot)
+        stayed = [
+            one
+            for one in owners
+            if one == self.me or (self.ready(one) and self.members[one].since < member.since)
+        ]
+        return self.me in owners and node not in stayed and 2 * len(stayed) > len(owners)
+
+    def _stable(self, node: NodeId, now: float) -> bool:
+        return now - self.members[node].since >= self._wanted(node, now)
+
+    def _wanted(self, node: NodeId, now: float) -> float:
+        return self.damping.stable_after(node, self.config.stable_after, now)
 
 
 def next_token(claim: Token, me: NodeId, boot: int) -> Token:

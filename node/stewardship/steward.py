@@ -53,6 +53,7 @@ class Steward:
         self._recheck_all = False
         self._next_unpark = 0.0
         self._next_handover = 0.0
+        self._leaving = False
 
     # ---- what became known
 
@@ -171,12 +172,30 @@ class Steward:
         if mine and slot not in self.table.mine:
             self.table.mine[slot] = None
             self._adopt_slot(slot)
+            if ledger.claim()[1] not in ("", self.table.me) and self._has_work(slot):
+                self.table.token(
+                    slot
+                )  # claimed at once: its holder must not have it back the moment it returns
         elif not mine and slot in self.table.mine:
+            holder, now = ledger.claim()[1], self.table.now
+            again = not self._leaving and self.table.ownership.intruder(slot, holder, now)
             self._release_slot(slot)
+            if again:  # who was cut off has claimed it meanwhile: it stays here, under a newer token
+                self.table.mine[slot] = None
+                self.table.token(slot)
+                self._adopt_slot(slot)
 
     def _adopt_slot(self, slot: int) -> None:
         for batch in sorted(self.table.replicator.ledger(slot).batches):
             self._adopt_batch(slot, batch)
+
+    def _has_work(self, slot: int) -> bool:
+        batches = self.table.replicator.ledger(slot).batches
+        return any(
+            (slot, name) in self.table.bulk
+            or any((slot, name, index) in self.table.works for index in entry.tasks)
+            for name, entry in batches.items()
+        )
 
     def _release_slot(self, slot: int) -> None:
         """Another node stewards it now: ask our leases back, forget the rest."""
@@ -220,6 +239,7 @@ class Steward:
 
     def give_away(self) -> None:
         """This node leaves: every slot goes to its next replica now."""
+        self._leaving = True
         offers: dict[NodeId, list[int]] = {}
         for slot in sorted(self.table.mine):
             owners = self.table.ownership.placement.owners(slot)
