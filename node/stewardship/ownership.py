@@ -37,6 +37,7 @@ class Ownership:
         self.members: Mapping[NodeId, Member] = {}
         self.placement = Placement((), slots=1)
         self.damping = Damping()
+        self._outvoted: dict[int, tuple[str, float]] = {}
 
     def live(self) -> frozenset[NodeId]:
         return frozenset(node for node, member in self.members.items() if _alive(member))
@@ -93,26 +94,33 @@ class Ownership:
                 return node
         return None
 
-    def intruder(self, slot: int, node: str, now: float) -> bool:
-        """Whether a claim of `node` was made while it was cut off: it came back only now, and most replicas of the
-        slot, this node among them, were here all the time. Of two sides at most one sees the other so.
+    def intruder(self, slot: int, node: str, now: float) -> float | None:
+        """When `node` came back, if it must have claimed the slot while it was cut off: it was dead until just now,
+        and most replicas of the slot, this node among them, were here all the time. After a one-way cut two nodes
+        may each see the other so: `outvotes` says yes once for each return.
         """
         member = self.members.get(NodeId(node))
-        if member is None or now - member.since >= self._wanted(NodeId(node), now):
-            return False
+        if member is None or not self.damping.deaths(member.id, now) or self._stable(member.id, now):
+            return None
         owners = self.placement.owners(slot)
         stayed = [
             one
             for one in owners
-            if one == self.me or (self.ready(one) and self.members[one].since < member.since)
+            if one == self.me or (one != node and self.ready(one) and self.members[one].since < member.since)
         ]
-        return self.me in owners and node not in stayed and 2 * len(stayed) > len(owners)
+        return member.since if self.me in owners and 2 * len(stayed) > len(owners) else None
+
+    def outvotes(self, slot: int, node: str, now: float) -> bool:
+        """Whether the steward that we were is to claim the slot again, over the claim of an intruder."""
+        back = self.intruder(slot, node, now)
+        if back is None or self._outvoted.get(slot) == (node, back):
+            return False
+        self._outvoted[slot] = (node, back)
+        return True
 
     def _stable(self, node: NodeId, now: float) -> bool:
-        return now - self.members[node].since >= self._wanted(node, now)
-
-    def _wanted(self, node: NodeId, now: float) -> float:
-        return self.damping.stable_after(node, self.config.stable_after, now)
+        wanted = self.damping.stable_after(node, self.config.stable_after, now)
+        return now - self.members[node].since >= wanted
 
 
 def next_token(claim: Token, me: NodeId, boot: int) -> Token:

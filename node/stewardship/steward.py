@@ -172,13 +172,13 @@ class Steward:
         if mine and slot not in self.table.mine:
             self.table.mine[slot] = None
             self._adopt_slot(slot)
-            if ledger.claim()[1] not in ("", self.table.me) and self._has_work(slot):
+            if ledger.claim()[1] not in ("", self.table.me) and self.table.has_work(slot):
                 self.table.token(
                     slot
                 )  # claimed at once: its holder must not have it back the moment it returns
         elif not mine and slot in self.table.mine:
-            holder, now = ledger.claim()[1], self.table.now
-            again = not self._leaving and self.table.ownership.intruder(slot, holder, now)
+            holder = ledger.claim()[1]
+            again = not self._leaving and self.table.ownership.outvotes(slot, holder, self.table.now)
             self._release_slot(slot)
             if again:  # who was cut off has claimed it meanwhile: it stays here, under a newer token
                 self.table.mine[slot] = None
@@ -188,14 +188,6 @@ class Steward:
     def _adopt_slot(self, slot: int) -> None:
         for batch in sorted(self.table.replicator.ledger(slot).batches):
             self._adopt_batch(slot, batch)
-
-    def _has_work(self, slot: int) -> bool:
-        batches = self.table.replicator.ledger(slot).batches
-        return any(
-            (slot, name) in self.table.bulk
-            or any((slot, name, index) in self.table.works for index in entry.tasks)
-            for name, entry in batches.items()
-        )
 
     def _release_slot(self, slot: int) -> None:
         """Another node stewards it now: ask our leases back, forget the rest."""

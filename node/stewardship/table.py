@@ -48,6 +48,13 @@ class Table:
         self._serial += 1
         return self._serial
 
+    def has_work(self, slot: int) -> bool:
+        """Whether anything of the slot is on the table."""
+        return any(
+            (slot, name) in self.bulk or any((slot, name, index) in self.works for index in entry.tasks)
+            for name, entry in self.replicator.ledger(slot).batches.items()
+        )
+
     def token(self, slot: int) -> Token:
         """The token of our claim to the slot; the claim is written when it is first needed."""
         token = self.mine[slot]
