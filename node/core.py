@@ -18,6 +18,7 @@ from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
 from node.messages import Message
 from node.replication import Replicator
+from node.stewardship.custody import Custody
 from node.stewardship.ownership import Ownership, OwnershipConfig
 from node.stewardship.steward import Steward
 from node.stewardship.table import Table
@@ -66,6 +67,8 @@ class Core:
         self.steward = Steward(
             self.table, sharded=sharded, lease_here=self._lease_here, own_credit=self.executor.credit
         )
+        self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
+        self.steward.has_all = self.custody.holds
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
         self.strangers: set[tuple[int, str]] = set()
         """Batches of which facts are here but no part: perhaps they are in the archive."""
@@ -74,6 +77,11 @@ class Core:
         self._loading = True
 
     # ---- views
+
+    @property
+    def now(self) -> float:
+        """When the last event was."""
+        return self._now
 
     def steward_of(self, slot: int) -> NodeId | None:
         return self.ownership.steward(slot, self.replicator.ledgers.get(slot), self._now)
@@ -120,13 +128,16 @@ class Core:
             self.ownership.placement = placement
         live = self.ownership.live()
         self.replicator.members(self.ownership.placement, live, now)
+        self.custody.placed(self.ownership.placement, live)
         self.executor.members(live)
         self.steward.members(sorted(gone))
         for node in gone:
             self.steward.leasing.credit.pop(node, None)
 
     def _place(self, members: Mapping[NodeId, Member], now: float) -> Placement:
-        """Who ranks: the living, and the dead for a while, so that a restart copies nothing."""
+        """Who ranks: the living, and the dead for a while, so that a restart copies nothing. Of weight 0 are those
+        that are drained; where nobody else is left, they rank.
+        """
         after = self.config.ownership.replace_after
         ranked = [
             Candidate(member.id, member.meta.weight, member.meta.zone)
@@ -134,6 +145,8 @@ class Core:
             if member.state in (State.ALIVE, State.SUSPECT)
             or (member.state is State.DEAD and now < member.since + after)
         ]
+        if not any(candidate.weight for candidate in ranked if candidate.id in self.ownership.live()):
+            ranked = [candidate._replace(weight=1.0) for candidate in ranked]
         return Placement(ranked, replicas=self.config.replicas, slots=self.config.slots)
 
     def receive(self, sender: NodeId, message: Message, now: float, wall_ms: int) -> None:
@@ -155,6 +168,15 @@ class Core:
                 self.executor.noted(keys)
             case messages.Handover(slots):
                 self.steward.handover([slot for slot in slots if 0 <= slot < self.config.slots])
+            case messages.Hold():
+                self.custody.asked(sender, message)
+            case messages.Held():
+                self.custody.answered(sender, message)
+            case messages.Heads(slots, True) if self.custody.draining:
+                wanted = {slot: heads for slot, heads in slots.items() if self.custody.fetched(slot)}
+                rest = {slot: heads for slot, heads in slots.items() if slot not in wanted}
+                self.replicator.receive(sender, messages.Heads(wanted), self._now)
+                self.replicator.receive(sender, messages.Heads(rest, answer=False), self._now)
             case messages.Facts():
                 self.steward.leasing.facts[sender] = message
             case _:
@@ -163,6 +185,7 @@ class Core:
     def appended(self, batch: int, now: float, wall_ms: int) -> None:
         self._clock(now, wall_ms)
         self.replicator.appended(batch)
+        self.custody.appended(batch)
 
     def reported(self, reports: Iterable[Report], now: float, wall_ms: int) -> None:
         """The runner of this node says what became of jobs."""
@@ -173,6 +196,7 @@ class Core:
     def tick(self, now: float, wall_ms: int) -> None:
         self._clock(now, wall_ms)
         self.replicator.tick(now)
+        self.custody.tick(now)
         self.executor.tick(now)
         self.steward.tick()
 
@@ -215,6 +239,7 @@ class Core:
             executed, reports = self.executor.flush()
             effects += executed
             effects += self.replicator.flush()
+            effects += self.custody.flush()
             local = bool(reports)
             if reports:
                 self.steward.reports(self.me, reports)

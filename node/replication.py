@@ -182,6 +182,12 @@ class Replicator:
         effects, self._effects = self._effects, []
         return effects
 
+    def unsynced(self) -> int:
+        """The batch that must be durable before all that is applied here is; 0: all is."""
+        if self._pending or self._waiting:
+            return self._batch + 1
+        return max(self._appending, default=0)
+
     # ---- events
 
     def appended(self, batch: int) -> None:

@@ -54,6 +54,8 @@ class Steward:
         self._next_unpark = 0.0
         self._next_handover = 0.0
         self._leaving = False
+        self.has_all: Callable[[int, NodeId], bool] = lambda _slot, _node: True
+        """Whether a replica has what this node, itself none any more, has of a slot."""
 
     # ---- what became known
 
@@ -222,12 +224,17 @@ class Steward:
         offers: dict[NodeId, list[int]] = {}
         for slot in sorted(self.table.mine):
             node = self.table.ownership.successor(slot, self.table.now)
-            if node is not None and node in self.table.replicator.synced:
+            if node is not None and self._may_have(slot, node):
                 slots = offers.setdefault(node, [])
                 if len(slots) < MAX_HANDOVER:
                     slots.append(slot)
         for node, slots in offers.items():
             self.table.effects.append(Send(node, messages.Handover(slots)))
+
+    def _may_have(self, slot: int, node: NodeId) -> bool:
+        if self.table.me in self.table.ownership.placement.owners(slot):
+            return node in self.table.replicator.synced
+        return self.has_all(slot, node)
 
     def give_away(self) -> None:
         """This node leaves: every slot goes to its next replica now."""
