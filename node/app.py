@@ -27,6 +27,7 @@ from node.core import Core, CoreConfig
 from node.data_directory import CannotStart, DataDirectory
 from node.discovery.mdns import Found, Mdns
 from node.discovery.seeds import Seeds
+from node.drain import Drain
 from node.effects import Notice
 from node.execution.jobs import JobKey
 from node.execution.roots import FolderRoots
@@ -46,6 +47,7 @@ from node.serving.export import Exporter
 from node.serving.hub import Hub
 from node.serving.keeping import Pace
 from node.serving.local import Local
+from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
 from node.stewardship.ownership import OwnershipConfig
@@ -222,6 +224,8 @@ class App:
         operations: dict[str, Any] = {}
         self.calls = Calls(self.driver.send, operations)
         self._stopping.append(self.calls.close)
+        drain = Drain(self.data.path, self.core, self._drain_changed)
+        self.nodes = Nodes(self.overview, self.calls, drain, pause=self._pause, retire=self._retire)
         self.service = MeshService(
             self.core,
             self.local,
@@ -231,7 +235,7 @@ class App:
             self.registry,
             facts=self.presence.spec_facts,
             ready=self.presence.readiness,
-            pause_node=self._pause,
+            nodes=self.nodes,
             exporter=Exporter(self.roots),
         )
         operations.update(self.service.operations())
@@ -275,6 +279,14 @@ class App:
 
     def _pause(self, *, paused: bool) -> None:
         self.core.executor.pause(paused=paused)
+        self.driver.kick()
+        self._tell_facts()
+
+    def _retire(self, node: NodeId) -> None:
+        self.membership.retire(node)
+
+    def _drain_changed(self) -> None:
+        self._update_meta()
         self.driver.kick()
         self._tell_facts()
 
@@ -322,6 +334,7 @@ class App:
     async def _say_facts_regularly(self) -> None:
         while True:
             self._tell_facts()
+            self.nodes.look()
             await asyncio.sleep(FACTS_EVERY)
 
     async def _watch(self) -> None:

@@ -76,7 +76,7 @@ class Presence:
             name=node.name,
             region=node.region,
             zone=node.zone,
-            weight=node.weight,
+            weight=0.0 if self._core.custody.draining else node.weight,
             version=self._version,
             ready=self.able,
             http=self.url,
