@@ -18,7 +18,7 @@ from structlog import get_logger
 from gossip.config import SwimConfig
 from gossip.effects import Conflict
 from gossip.identity import NodeId
-from gossip.member import Member, State
+from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
 from node.api.tls import load_tls
@@ -35,7 +35,7 @@ from node.execution.runner import Runner
 from node.execution.secrets import Secrets
 from node.membership import Membership
 from node.membership_driver import Identity, Settings
-from node.presence import Presence
+from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
 from node.security.keys import load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
@@ -340,7 +340,7 @@ class App:
     async def _watch(self) -> None:
         """Become ready when this node has compared itself with its peers; stop being so when it cannot work."""
         began = boottime()
-        said: bool | None = None
+        said: Meta | None = None
         while True:
             if not self.gate.alive or not self.membership.alive:
                 log.critical("a guard thread has died; this node stops")
@@ -348,10 +348,11 @@ class App:
                 return
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
-            if self.presence.able != said:
-                said = self.presence.able
-                self._update_meta()
-            await asyncio.sleep(0.1)
+            meta = self.presence.look(boottime())
+            if self.membership.beat() or meta != said:
+                said = meta
+                self.membership.set_meta(meta)
+            await asyncio.sleep(LOOK)
 
     def _compared(self, waited: float) -> bool:
         """Equal with every live peer, or alone, or it has taken too long."""

@@ -18,6 +18,7 @@ from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
 from node.messages import Message
 from node.replication import Replicator
+from node.stewardship.arrears import Arrears
 from node.stewardship.custody import Custody
 from node.stewardship.ownership import Ownership, OwnershipConfig
 from node.stewardship.steward import Steward
@@ -67,6 +68,7 @@ class Core:
         self.steward = Steward(
             self.table, sharded=sharded, lease_here=self._lease_here, own_credit=self.executor.credit
         )
+        self.arrears = Arrears(self.replicator)
         self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
         self.steward.has_all = self.custody.holds
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
@@ -172,15 +174,21 @@ class Core:
                 self.custody.asked(sender, message)
             case messages.Held():
                 self.custody.answered(sender, message)
-            case messages.Heads(slots, True) if self.custody.draining:
-                wanted = {slot: heads for slot, heads in slots.items() if self.custody.fetched(slot)}
-                rest = {slot: heads for slot, heads in slots.items() if slot not in wanted}
-                self.replicator.receive(sender, messages.Heads(wanted), self._now)
-                self.replicator.receive(sender, messages.Heads(rest, answer=False), self._now)
+            case messages.Heads(slots, answer):
+                self._heads(sender, slots, answer=answer)
             case messages.Facts():
                 self.steward.leasing.facts[sender] = message
             case _:
                 self.replicator.receive(sender, message, self._now)
+
+    def _heads(self, sender: NodeId, slots: dict[int, dict[str, int]], *, answer: bool) -> None:
+        """What another has: answered with what it lacks, and, where we want it, by asking for what we lack."""
+        self.arrears.heard(sender, slots, self._now)
+        wanted = {slot: heads for slot, heads in slots.items() if self.custody.fetched(slot)}
+        if len(wanted) < len(slots):
+            rest = {slot: heads for slot, heads in slots.items() if slot not in wanted}
+            self.replicator.receive(sender, messages.Heads(rest, answer=False), self._now)
+        self.replicator.receive(sender, messages.Heads(wanted, answer=answer), self._now)
 
     def appended(self, batch: int, now: float, wall_ms: int) -> None:
         self._clock(now, wall_ms)
