@@ -70,7 +70,7 @@ class Core:
         )
         self.arrears = Arrears(self.replicator)
         self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
-        self.steward.has_all = self.custody.holds
+        self.table.has_all = self.custody.holds
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
         self.strangers: set[tuple[int, str]] = set()
         """Batches of which facts are here but no part: perhaps they are in the archive."""

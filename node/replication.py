@@ -182,11 +182,10 @@ class Replicator:
         effects, self._effects = self._effects, []
         return effects
 
-    def unsynced(self) -> int:
-        """The batch that must be durable before all that is applied here is; 0: all is."""
-        if self._pending or self._waiting:
-            return self._batch + 1
-        return max(self._appending, default=0)
+    def barrier(self) -> int:
+        """The batch, made for this if need be, that is durable only when all that is applied here by now is."""
+        self._waiting.append((0, None, []))
+        return self._batch + 1
 
     # ---- events
 

@@ -77,7 +77,7 @@ class Custody:
         for slot, ledger in self._replicator.ledgers.items():
             owners = self._placement.owners(slot)
             live = [node for node in owners if node in self._live]
-            if not ledger.batches or live[:1] != [self._me]:
+            if not ledger.heads or live[:1] != [self._me]:
                 continue
             lagging = self._fresh.get(slot, set()).intersection(live)
             if len(live) - len(lagging) >= wanted:
@@ -150,12 +150,8 @@ class Custody:
     def asked(self, sender: NodeId, question: messages.Hold) -> None:
         """Answered when all that is applied here by now is durable."""
         slots = [slot for slot, heads in question.slots.items() if self._has(slot, heads)]
-        batch = self._replicator.unsynced()
         answer = messages.Held(question.number, slots)
-        if batch:
-            self._answers.append((batch, sender, answer))
-        else:
-            self._effects.append(Send(sender, answer))
+        self._answers.append((self._replicator.barrier(), sender, answer))
 
     def appended(self, batch: int) -> None:
         ready = [item for item in self._answers if item[0] <= batch]

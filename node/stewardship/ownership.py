@@ -37,6 +37,7 @@ class Ownership:
         self.members: Mapping[NodeId, Member] = {}
         self.placement = Placement((), slots=1)
         self.damping = Damping()
+        self.leaving = False
         self._outvoted: dict[int, tuple[str, float]] = {}
 
     def live(self) -> frozenset[NodeId]:
@@ -113,7 +114,7 @@ class Ownership:
     def outvotes(self, slot: int, node: str, now: float) -> bool:
         """Whether the steward that we were is to claim the slot again, over the claim of an intruder."""
         back = self.intruder(slot, node, now)
-        if back is None or self._outvoted.get(slot) == (node, back):
+        if self.leaving or back is None or self._outvoted.get(slot) == (node, back):
             return False
         self._outvoted[slot] = (node, back)
         return True

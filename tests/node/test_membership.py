@@ -282,7 +282,7 @@ async def test_damaged_contacts_are_ignored(mesh: Mesh) -> None:
 async def test_a_main_loop_that_stands_still_is_spoken_for(mesh: Mesh) -> None:
     """Pings are answered, work is not done: the thread that answers says so."""
     one, other = await mesh.joined(2)
-    one.membership._pulse.STILL = 0.5  # type: ignore[misc]  # seconds; five would be five seconds of test
+    one.membership._pulse.STILL = 0.5  # seconds; five would be five seconds of test
 
     def meta() -> Meta:
         return other.membership.snapshot()[one.id].meta
