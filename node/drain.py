@@ -28,6 +28,9 @@ class Drain:
         self._core, self._changed = core, changed
         self._done = False
         if self.wanted:
+            log.warning(
+                "this node is drained since an earlier start; `collect drain NODE --cancel` takes that back"
+            )
             self._apply(wanted=True)
 
     @property
