@@ -21,6 +21,7 @@ from gossip.effects import (
     Leave,
     Left,
     Received,
+    Retire,
     SetAddress,
     SetMeta,
     Tick,
@@ -123,7 +124,7 @@ class Swim:
             self._finish()
         return core.effects
 
-    def _told(self, event: Contact | SetMeta | SetAddress | Leave | Forget, now: float) -> None:
+    def _told(self, event: Contact | SetMeta | SetAddress | Leave | Forget | Retire, now: float) -> None:
         match event:
             case Contact(contact, address):
                 self._contacts.add([(contact, address)], now)
@@ -135,6 +136,8 @@ class Swim:
                 self._leave(now)
             case Forget(member):
                 self._forget(member, now)
+            case Retire(member):
+                self._retire(member, now)
             case _:
                 assert_never(event)
 
@@ -338,3 +341,8 @@ class Swim:
         self._core.forgotten.add(member)
         self._contacts.drop(member)
         self._claims.forget(member, now)
+
+    def _retire(self, member: NodeId, now: float) -> None:
+        known = self._core.table.members.get(member)
+        if known is not None and known.state is State.DEAD:
+            self._claims.departed(Departed(known.id, known.boot, known.incarnation), now)

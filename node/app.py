@@ -18,7 +18,7 @@ from structlog import get_logger
 from gossip.config import SwimConfig
 from gossip.effects import Conflict
 from gossip.identity import NodeId
-from gossip.member import Member, State
+from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
 from node.api.tls import load_tls
@@ -27,6 +27,7 @@ from node.core import Core, CoreConfig
 from node.data_directory import CannotStart, DataDirectory
 from node.discovery.mdns import Found, Mdns
 from node.discovery.seeds import Seeds
+from node.drain import Drain
 from node.effects import Notice
 from node.execution.jobs import JobKey
 from node.execution.roots import FolderRoots
@@ -34,7 +35,7 @@ from node.execution.runner import Runner
 from node.execution.secrets import Secrets
 from node.membership import Membership
 from node.membership_driver import Identity, Settings
-from node.presence import Presence
+from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
 from node.security.keys import load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
@@ -46,6 +47,7 @@ from node.serving.export import Exporter
 from node.serving.hub import Hub
 from node.serving.keeping import Pace
 from node.serving.local import Local
+from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
 from node.stewardship.ownership import OwnershipConfig
@@ -222,6 +224,8 @@ class App:
         operations: dict[str, Any] = {}
         self.calls = Calls(self.driver.send, operations)
         self._stopping.append(self.calls.close)
+        drain = Drain(self.data.path, self.core, self._drain_changed)
+        self.nodes = Nodes(self.overview, self.calls, drain, pause=self._pause, retire=self._retire)
         self.service = MeshService(
             self.core,
             self.local,
@@ -231,7 +235,7 @@ class App:
             self.registry,
             facts=self.presence.spec_facts,
             ready=self.presence.readiness,
-            pause_node=self._pause,
+            nodes=self.nodes,
             exporter=Exporter(self.roots),
         )
         operations.update(self.service.operations())
@@ -275,6 +279,14 @@ class App:
 
     def _pause(self, *, paused: bool) -> None:
         self.core.executor.pause(paused=paused)
+        self.driver.kick()
+        self._tell_facts()
+
+    def _retire(self, node: NodeId) -> None:
+        self.membership.retire(node)
+
+    def _drain_changed(self) -> None:
+        self._update_meta()
         self.driver.kick()
         self._tell_facts()
 
@@ -322,12 +334,13 @@ class App:
     async def _say_facts_regularly(self) -> None:
         while True:
             self._tell_facts()
+            self.nodes.look()
             await asyncio.sleep(FACTS_EVERY)
 
     async def _watch(self) -> None:
         """Become ready when this node has compared itself with its peers; stop being so when it cannot work."""
         began = boottime()
-        said: bool | None = None
+        said: Meta | None = None
         while True:
             if not self.gate.alive or not self.membership.alive:
                 log.critical("a guard thread has died; this node stops")
@@ -335,10 +348,11 @@ class App:
                 return
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
-            if self.presence.able != said:
-                said = self.presence.able
-                self._update_meta()
-            await asyncio.sleep(0.1)
+            meta = self.presence.look(boottime())
+            if self.membership.beat() or meta != said:
+                said = meta
+                self.membership.set_meta(meta)
+            await asyncio.sleep(LOOK)
 
     def _compared(self, waited: float) -> bool:
         """Equal with every live peer, or alone, or it has taken too long."""

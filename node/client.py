@@ -184,6 +184,15 @@ class Client(Connection):
         """`action`: pause or resume."""
         return await self.request("POST", f"/v1/nodes/{quote(node, safe='')}/{action}", Node, body=b"{}")
 
+    async def drain_node(self, node: str, *, cancel: bool = False) -> Node:
+        """Move everything away from the node; `cancel`: take that back."""
+        path = f"/v1/nodes/{quote(node, safe='')}/drain"
+        return await self.request("POST", path, Node, body=encode({"cancel": cancel}))
+
+    async def forget_node(self, node: str) -> Node:
+        """A dead node is no replica any more."""
+        return await self.request("DELETE", f"/v1/nodes/{quote(node, safe='')}", Node)
+
     async def plugins(self) -> list[dict[str, Any]]:
         return await self.request("GET", "/v1/plugins", list[dict[str, Any]])
 

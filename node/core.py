@@ -18,6 +18,8 @@ from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
 from node.messages import Message
 from node.replication import Replicator
+from node.stewardship.arrears import Arrears
+from node.stewardship.custody import Custody
 from node.stewardship.ownership import Ownership, OwnershipConfig
 from node.stewardship.steward import Steward
 from node.stewardship.table import Table
@@ -66,6 +68,9 @@ class Core:
         self.steward = Steward(
             self.table, sharded=sharded, lease_here=self._lease_here, own_credit=self.executor.credit
         )
+        self.arrears = Arrears(self.replicator)
+        self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
+        self.table.has_all = self.custody.holds
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
         self.strangers: set[tuple[int, str]] = set()
         """Batches of which facts are here but no part: perhaps they are in the archive."""
@@ -74,6 +79,11 @@ class Core:
         self._loading = True
 
     # ---- views
+
+    @property
+    def now(self) -> float:
+        """When the last event was."""
+        return self._now
 
     def steward_of(self, slot: int) -> NodeId | None:
         return self.ownership.steward(slot, self.replicator.ledgers.get(slot), self._now)
@@ -114,18 +124,22 @@ class Core:
         gone = [node for node, boot in self._boots.items() if not _same_life(members.get(node), boot)]
         self._boots = {node: m.boot for node, m in members.items() if m.state in (State.ALIVE, State.SUSPECT)}
         self.ownership.members = members
+        self.ownership.damping.observe(members, now)
         placement = self._place(members, now)
         if placement != self.ownership.placement:
             self.ownership.placement = placement
         live = self.ownership.live()
         self.replicator.members(self.ownership.placement, live, now)
+        self.custody.placed(self.ownership.placement, live)
         self.executor.members(live)
         self.steward.members(sorted(gone))
         for node in gone:
             self.steward.leasing.credit.pop(node, None)
 
     def _place(self, members: Mapping[NodeId, Member], now: float) -> Placement:
-        """Who ranks: the living, and the dead for a while, so that a restart copies nothing."""
+        """Who ranks: the living, and the dead for a while, so that a restart copies nothing. Of weight 0 are those
+        that are drained; where nobody else is left, they rank.
+        """
         after = self.config.ownership.replace_after
         ranked = [
             Candidate(member.id, member.meta.weight, member.meta.zone)
@@ -133,6 +147,8 @@ class Core:
             if member.state in (State.ALIVE, State.SUSPECT)
             or (member.state is State.DEAD and now < member.since + after)
         ]
+        if not any(candidate.weight for candidate in ranked if candidate.id in self.ownership.live()):
+            ranked = [candidate._replace(weight=1.0) for candidate in ranked]
         return Placement(ranked, replicas=self.config.replicas, slots=self.config.slots)
 
     def receive(self, sender: NodeId, message: Message, now: float, wall_ms: int) -> None:
@@ -154,14 +170,30 @@ class Core:
                 self.executor.noted(keys)
             case messages.Handover(slots):
                 self.steward.handover([slot for slot in slots if 0 <= slot < self.config.slots])
+            case messages.Hold():
+                self.custody.asked(sender, message)
+            case messages.Held():
+                self.custody.answered(sender, message)
+            case messages.Heads(slots, answer):
+                self._heads(sender, slots, answer=answer)
             case messages.Facts():
                 self.steward.leasing.facts[sender] = message
             case _:
                 self.replicator.receive(sender, message, self._now)
 
+    def _heads(self, sender: NodeId, slots: dict[int, dict[str, int]], *, answer: bool) -> None:
+        """What another has: answered with what it lacks, and, where we want it, by asking for what we lack."""
+        self.arrears.heard(sender, slots, self._now)
+        wanted = {slot: heads for slot, heads in slots.items() if self.custody.fetched(slot)}
+        if len(wanted) < len(slots):
+            rest = {slot: heads for slot, heads in slots.items() if slot not in wanted}
+            self.replicator.receive(sender, messages.Heads(rest, answer=False), self._now)
+        self.replicator.receive(sender, messages.Heads(wanted, answer=answer), self._now)
+
     def appended(self, batch: int, now: float, wall_ms: int) -> None:
         self._clock(now, wall_ms)
         self.replicator.appended(batch)
+        self.custody.appended(batch)
 
     def reported(self, reports: Iterable[Report], now: float, wall_ms: int) -> None:
         """The runner of this node says what became of jobs."""
@@ -172,6 +204,7 @@ class Core:
     def tick(self, now: float, wall_ms: int) -> None:
         self._clock(now, wall_ms)
         self.replicator.tick(now)
+        self.custody.tick(now)
         self.executor.tick(now)
         self.steward.tick()
 
@@ -214,6 +247,7 @@ class Core:
             executed, reports = self.executor.flush()
             effects += executed
             effects += self.replicator.flush()
+            effects += self.custody.flush()
             local = bool(reports)
             if reports:
                 self.steward.reports(self.me, reports)

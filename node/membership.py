@@ -19,10 +19,11 @@ from concurrent.futures import Future
 import msgspec
 from structlog import get_logger
 
-from gossip.effects import Changed, Conflict, SetMeta
+from gossip.effects import Changed, Conflict, Retire, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State, encode_meta
-from node.membership_driver import Driver, Identity, Settings
+from node.fitness import Pulse
+from node.membership_driver import Driver, Identity, Settings, now
 from node.security.zap import require_guarded
 from node.transport.base import SyncContext
 
@@ -31,6 +32,9 @@ OnChange = Callable[[Member, State | None], None]
 OnConflict = Callable[[Conflict], None]
 
 log = get_logger(__name__)
+
+FEEL_INTERVAL = 0.5
+"""Seconds between two looks at the heartbeat of the main loop."""
 
 
 class Membership:
@@ -56,6 +60,7 @@ class Membership:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._driver: Driver | None = None
+        self._pulse = Pulse()
 
     async def start(self) -> None:
         """Listening and seen to be guarded when this returns.
@@ -117,6 +122,10 @@ class Membership:
         encode_meta(meta)
         self._post(self._driver_running().handle, SetMeta(meta))
 
+    def beat(self) -> bool:
+        """The main loop lives. Whether this thread has said in its place that the node is not ready: say it anew."""
+        return self._pulse.beat(now())
+
     def propose(self, *addresses: str) -> None:
         """A node may be at one of these join addresses; known ones and too recent tries cost nothing."""
         self._post(self._driver_running().propose, addresses)
@@ -124,6 +133,10 @@ class Membership:
     def revoke(self, node: NodeId) -> None:
         """Refuse a node from now on, here and, by news, on all members."""
         self._post(self._driver_running().revoke, node)
+
+    def retire(self, node: NodeId) -> None:
+        """A dead member will not come back: all take it as one that left. It may still join anew."""
+        self._post(self._driver_running().handle, Retire(node))
 
     def _driver_running(self) -> Driver:
         if self._driver is None:
@@ -153,10 +166,23 @@ class Membership:
             self._driver.start()
             self._ready.set_result(None)
             saving = asyncio.ensure_future(self._driver.keep_saved())
+            feeling = asyncio.ensure_future(self._feel(self._driver))
             await self._stop.wait()
             saving.cancel()
+            feeling.cancel()
         finally:
             await self._driver.close()
+
+    async def _feel(self, driver: Driver) -> None:
+        """Pings are answered here; a node whose main loop stands still must not keep its slots for that."""
+        while True:
+            await asyncio.sleep(FEEL_INTERVAL)
+            if self._pulse.still(now()):
+                log.error("the main loop stands still; the node gives up its slots")
+                meta = driver.members[self._identity.keys.id].meta
+                driver.handle(
+                    SetMeta(msgspec.structs.replace(meta, ready=False, reason="its main loop stands still"))
+                )
 
     def _tell(self, effect: Changed | Conflict) -> None:
         assert self._main is not None

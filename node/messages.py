@@ -130,6 +130,20 @@ class Handover(Message, frozen=True, array_like=True):
     slots: list[int]
 
 
+class Hold(Message, frozen=True, array_like=True):
+    """Holder of slots -> their replica: slot -> author -> sequence that I have. Answer: Held."""
+
+    number: int
+    slots: dict[int, dict[str, int]]
+
+
+class Held(Message, frozen=True, array_like=True):
+    """Replica -> who asked: of these slots I have on my disk all that the question of that number named."""
+
+    number: int
+    slots: list[int]
+
+
 class Call(Message, frozen=True, array_like=True):
     """Any -> any: carry out a request of the HTTP API here. Answer: Answer."""
 
@@ -161,6 +175,8 @@ AnyMessage = (
     | Holding
     | Noted
     | Handover
+    | Hold
+    | Held
     | Call
     | Answer
 )

@@ -182,6 +182,11 @@ class Replicator:
         effects, self._effects = self._effects, []
         return effects
 
+    def barrier(self) -> int:
+        """The batch, made for this if need be, that is durable only when all that is applied here by now is."""
+        self._waiting.append((0, None, []))
+        return self._batch + 1
+
     # ---- events
 
     def appended(self, batch: int) -> None:

@@ -186,8 +186,24 @@ class BatchAnswer(msgspec.Struct, kw_only=True):
     durability: int
 
 
+class Drain(msgspec.Struct, kw_only=True):
+    """How far a drain is. `total`: slots of which the node holds a copy; still to do: `slots` to hand over,
+    `copies` that are not all on other nodes' disks, `running` jobs. `waits_for`: names of dead nodes that copies
+    should lie on. `done`: the node may be stopped.
+    """
+
+    total: int = 0
+    slots: int = 0
+    copies: int = 0
+    running: int = 0
+    waits_for: list[str] = []
+    done: bool = False
+
+
 class Node(msgspec.Struct, kw_only=True):
-    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s}."""
+    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s}. `draining`: it is to be emptied;
+    `drain`: how far that is, where the node answered. `reason`: why it is not ready.
+    """
 
     id: str
     name: str
@@ -203,6 +219,8 @@ class Node(msgspec.Struct, kw_only=True):
     ready: bool = True
     paused: bool = False
     reason: str | None = None
+    draining: bool = False
+    drain: Drain | None = None
 
 
 class Cluster(msgspec.Struct, kw_only=True):

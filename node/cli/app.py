@@ -23,6 +23,7 @@ COMMANDS = {
     "export": ("export:export", "Write the published rows of a task as one file."),
     "top": ("mesh:top", "Watch the mesh live."),
     "cluster": ("mesh:cluster", "Show the members of the mesh."),
+    "drain": ("drain:drain", "Empty a node, to stop it; or forget one that is gone for good."),
     "plugins": ("mesh:plugins", "List the collectors, sinks and transforms of a node."),
 }
 

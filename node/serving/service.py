@@ -16,10 +16,10 @@ from node.core import Core
 from node.schema import Cluster, Coverage, ErrorEntry, Node, Page, Run, Shard, Task, Why
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
-from node.serving.driver import PauseNode
 from node.serving.export import Exporter, exported
 from node.serving.hub import Hub
 from node.serving.local import Local
+from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.reasons import why
 from plugins.registry import Registry
@@ -50,12 +50,12 @@ class MeshService:
         *,
         facts: Callable[[], Facts],
         ready: Callable[[], tuple[bool, list[str]]],
-        pause_node: PauseNode,
+        nodes: Nodes,
         exporter: Exporter,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
         self._registry = registry
-        self._facts, self._ready, self._pause_node = facts, ready, pause_node
+        self._facts, self._ready, self._nodes = facts, ready, nodes
         self._exporter = exporter
 
     def operations(self) -> dict[str, Operation]:
@@ -65,7 +65,7 @@ class MeshService:
             "submit": local.submit, "task": local.task, "runs": local.runs, "shards": local.shards,
             "coverage": local.coverage, "errors": local.errors, "letters": local.letters, "needs": local.needs,
             "query": local.listing.query, "resolve": local.listing.resolve, "control": local.control,
-            "piece": self._exporter.piece, "status": self.overview.status, "node-control": self._node_control,
+            "piece": self._exporter.piece, "status": self.overview.status, **self._nodes.operations(),
         }  # fmt: skip
 
     # ---- routing
@@ -313,23 +313,10 @@ class MeshService:
         return self.overview.cluster(await self._everywhere("status", {}))
 
     async def node_control(self, node: str, action: str) -> Node:
-        target = self.overview.find(node)
-        if target == self.core.me:
-            answer = await self._node_control({"action": action})
-        else:
-            try:
-                answer = await self.calls.call(
-                    target, "node-control", {"action": action}, timeout=CALL_TIMEOUT
-                )
-            except NoAnswer as error:
-                refused = refuse(503, "no-answer", str(error))
-                refused.retry_after = 1.0
-                raise refused from None
-        return self.overview.node(target, answer)
+        return await self._nodes.control(node, action)
 
-    async def _node_control(self, arguments: dict[str, Any]) -> Any:
-        self._pause_node(paused=arguments["action"] == "pause")
-        return await self.overview.status({})
+    async def forget_node(self, node: str) -> Node:
+        return await self._nodes.forget(node)
 
     def plugins(self) -> list[dict[str, Any]]:
         return [msgspec.to_builtins(info) for info in self._registry.describe()]

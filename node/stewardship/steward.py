@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from gossip.identity import NodeId
-from node import messages
-from node.effects import Effect, Send
+from node.effects import Effect
 from node.execution.executor import Credit
 from node.execution.jobs import Job, Report
+from node.stewardship import handover
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
 from node.stewardship.preparation import prepare
@@ -26,8 +26,6 @@ from state.model import Part, Wish
 UNPARK_INTERVAL = 0.25
 """Seconds between tries of work that no node could take; shorter costs more where much waits for one node."""
 HANDOVER_INTERVAL = 1.0
-MAX_HANDOVER = 256
-"""Slots handed over at once to one node."""
 
 
 class Steward:
@@ -124,7 +122,7 @@ class Steward:
         if table.now >= self._next_handover:
             self._next_handover = table.now + HANDOVER_INTERVAL
             self._recheck_all = True
-            self._hand_over()
+            table.effects += handover.returned(table)
 
     def flush(self) -> list[Effect]:
         """Look at what changed, lease what can be leased, write what is to be recorded."""
@@ -171,8 +169,17 @@ class Steward:
         if mine and slot not in self.table.mine:
             self.table.mine[slot] = None
             self._adopt_slot(slot)
+            if ledger.claim()[1] not in ("", self.table.me) and self.table.has_work(slot):
+                self.table.token(
+                    slot
+                )  # claimed at once: its holder must not have it back the moment it returns
         elif not mine and slot in self.table.mine:
+            again = self.table.ownership.outvotes(slot, ledger.claim()[1], self.table.now)
             self._release_slot(slot)
+            if again:  # who was cut off has claimed it meanwhile: it stays here, under a newer token
+                self.table.mine[slot] = None
+                self.table.token(slot)
+                self._adopt_slot(slot)
 
     def _adopt_slot(self, slot: int) -> None:
         for batch in sorted(self.table.replicator.ledger(slot).batches):
@@ -206,28 +213,10 @@ class Steward:
             self._fresh.discard((slot, name))
         self._touched = {key for key in self._touched if key[0] != slot or key[1] not in names}
 
-    def _hand_over(self) -> None:
-        """Give slots back to replicas that are preferred to us, stable, and have what we have."""
-        offers: dict[NodeId, list[int]] = {}
-        for slot in sorted(self.table.mine):
-            node = self.table.ownership.successor(slot, self.table.now)
-            if node is not None and node in self.table.replicator.synced:
-                slots = offers.setdefault(node, [])
-                if len(slots) < MAX_HANDOVER:
-                    slots.append(slot)
-        for node, slots in offers.items():
-            self.table.effects.append(Send(node, messages.Handover(slots)))
-
     def give_away(self) -> None:
-        """This node leaves: every slot goes to its next replica now."""
-        offers: dict[NodeId, list[int]] = {}
-        for slot in sorted(self.table.mine):
-            owners = self.table.ownership.placement.owners(slot)
-            node = next((n for n in owners if n != self.table.me and self.table.ownership.ready(n)), None)
-            if node is not None:
-                offers.setdefault(node, []).append(slot)
-        for node, slots in offers.items():
-            self.table.effects.append(Send(node, messages.Handover(slots)))
+        """This node leaves."""
+        self.table.ownership.leaving = True
+        self.table.effects += handover.parting(self.table)
 
     # ---- tasks
 

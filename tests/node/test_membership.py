@@ -277,3 +277,30 @@ async def test_damaged_contacts_are_ignored(mesh: Mesh) -> None:
     (home / "contacts").write_bytes(b"\xff\xff")
     node = await mesh.start("one")
     assert list(node.membership.snapshot()) == [node.id]
+
+
+async def test_a_main_loop_that_stands_still_is_spoken_for(mesh: Mesh) -> None:
+    """Pings are answered, work is not done: the thread that answers says so."""
+    one, other = await mesh.joined(2)
+    one.membership._pulse.STILL = 0.5  # seconds; five would be five seconds of test
+
+    def meta() -> Meta:
+        return other.membership.snapshot()[one.id].meta
+
+    one.membership.set_meta(Meta(name="n0", ready=True))
+    assert not one.membership.beat()
+    await until(lambda: meta().ready)
+    await until(lambda: not meta().ready)
+    assert meta().reason == "its main loop stands still"
+    assert other.sees(one) is State.ALIVE
+    assert one.membership.beat(), "it is to say itself how it is"
+
+
+async def test_a_dead_member_is_retired_for_all_and_comes_back(mesh: Mesh) -> None:
+    one, two, gone = await mesh.joined(3)
+    await mesh.stop("n2")
+    await until(lambda: one.sees(gone) is State.DEAD and two.sees(gone) is State.DEAD)
+    one.membership.retire(gone.id)
+    await until(lambda: one.sees(gone) is State.LEFT and two.sees(gone) is State.LEFT)
+    again = await mesh.start("n2")
+    await until(lambda: one.sees(again) is State.ALIVE and two.sees(again) is State.ALIVE)
