@@ -34,8 +34,8 @@ def _run(config: Config, flags: Flags) -> int:
     from node.data_directory import CannotStart
     from node.security.keys import BadKey
     from node.security.roster import BadRoster
+    from node.security.selftest import Unguarded
     from node.security.token import BadToken
-    from node.security.zap import Unguarded
     from node.transport.base import CannotBind
     from state.storage.log import Damaged, Unreadable
 

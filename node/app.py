@@ -38,8 +38,9 @@ from node.presence import Presence
 from node.security.bootstrap import Given, Start, decide
 from node.security.keys import load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
+from node.security.selftest import require_guarded
 from node.security.token import JoinToken
-from node.security.zap import ZapHandler, require_guarded
+from node.security.zap import ZapHandler
 from node.serving.calls import Calls
 from node.serving.driver import Driver, boottime
 from node.serving.export import Exporter
@@ -118,7 +119,7 @@ class App:
         raise_boot(data.path)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
-        gate = ZapHandler(context, roster, start.cluster.join_client.public)
+        gate = ZapHandler(context, roster)
         gate.start()
         self._stopping.append(gate.stop)
         self.gate = gate

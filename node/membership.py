@@ -23,8 +23,9 @@ from gossip.effects import Changed, Conflict, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State, encode_meta
 from node.membership_driver import Driver, Identity, Settings
-from node.security.zap import require_guarded
+from node.security.selftest import require_guarded, require_join_guarded
 from node.transport.base import SyncContext
+from node.transport.join import unproven_hello
 
 OnChange = Callable[[Member, State | None], None]
 """(member, its state before; None: it was unknown)"""
@@ -65,8 +66,12 @@ class Membership:
         self._main = asyncio.get_running_loop()
         self._thread.start()
         await asyncio.wrap_future(self._ready)
-        for bound, key in self._driver_running().guarded:
-            await asyncio.to_thread(require_guarded, self._context, bound, key)
+        gossip, joining = self._driver_running().bound
+        keys, cluster = self._identity.keys, self._identity.cluster
+        await asyncio.to_thread(require_guarded, self._context, gossip, keys.pair.public)
+        await asyncio.to_thread(
+            require_join_guarded, self._context, joining, cluster.join_server.public, unproven_hello()
+        )
 
     async def stop(self) -> None:
         """Without a word to the others, who will take it for a crash unless `leave` came before."""

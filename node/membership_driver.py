@@ -37,8 +37,9 @@ from node.security.spread import Spread
 from node.transport.addresses import advertised, shifted
 from node.transport.alarm import Alarm
 from node.transport.base import SyncContext
+from node.transport.introduce import JoinAnswer
 from node.transport.introductions import Introductions
-from node.transport.join import JoinAnswer, JoinServer
+from node.transport.join import JoinServer
 from node.transport.zmq import Plane
 
 CONTACTS_FILE = "contacts"
@@ -104,7 +105,12 @@ class Driver:
             self._swim = self._machine(settings)
             self._stack = opening.pop_all()
         self._introductions = Introductions(
-            context, identity.cluster, me=lambda: self._own, rng=self._rng, on_met=self._met
+            context,
+            identity.cluster,
+            pair=identity.keys.pair,
+            me=lambda: self._own,
+            rng=self._rng,
+            on_met=self._met,
         )
         self._spread = Spread(
             self._roster,
@@ -204,10 +210,7 @@ class Driver:
         join_bind = shifted(settings.bind, JOIN_OFFSET)
         self._join = JoinServer(context, bind=join_bind, cluster=cluster, roster=self._roster)
         opening.callback(self._join.close)
-        self.guarded = (
-            (self._plane.bound_address, keys.pair.public),
-            (self._join.bound_address, cluster.join_server.public),
-        )
+        self.bound = self._plane.bound_address, self._join.bound_address
         self.address = advertised(self._plane.bound_address, settings.advertise)
         self.join_address = advertised(self._join.bound_address, settings.advertise, JOIN_OFFSET)
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from structlog import get_logger
 
-from node.security.keys import ClusterKey
+from node.security.keys import ClusterKey, Pair
 from node.security.roster import Entry
 from node.transport.backoff import Backoff
 from node.transport.base import SyncContext
-from node.transport.join import JoinAnswer, JoinFailed, JoinReason, introduce
+from node.transport.hello import JoinFailed, JoinReason
+from node.transport.introduce import JoinAnswer, introduce
 
 MAX_AT_ONCE = 16
 FIRST_PAUSE = 0.2  # seconds
@@ -29,12 +30,14 @@ class Introductions:
         context: SyncContext,
         cluster: ClusterKey,
         *,
+        pair: Pair,
         me: Callable[[], Entry],
         rng: random.Random,
         on_met: Callable[[JoinAnswer], None],
     ) -> None:
         self._context = context
         self._cluster = cluster
+        self._pair = pair
         self._me = me
         self._on_met = on_met
         self._backoff: Backoff[str] = Backoff(first=FIRST_PAUSE, limit=LONGEST_PAUSE, rng=rng)
@@ -66,7 +69,9 @@ class Introductions:
     async def _try(self, addresses: tuple[str, ...]) -> None:
         for address in addresses:
             try:
-                answer = await introduce(self._context, address, cluster=self._cluster, me=self._me())
+                answer = await introduce(
+                    self._context, address, cluster=self._cluster, pair=self._pair, me=self._me()
+                )
             except JoinFailed as error:
                 self._report(address, error)
                 continue

@@ -36,7 +36,7 @@ class Node:
         self.changes: list[tuple[NodeId, State | None, State]] = []
         self.conflicts: list[object] = []
         self._stack = contextlib.ExitStack()
-        context = self._stack.enter_context(gated(self.roster, cluster))
+        context = self._stack.enter_context(gated(self.roster))
         self.membership = Membership(
             context,
             Identity(keys=self.keys, boot=self.boot, cluster=cluster, roster=self.roster),

@@ -10,7 +10,8 @@ import zmq
 from gossip.identity import NodeId
 from node.security.keys import NodeKeys, Pair
 from node.security.roster import Entry, Roster
-from node.security.zap import Unguarded, ZapHandler, refuses_strangers, require_guarded
+from node.security.selftest import Unguarded, refuses_plain, refuses_strangers, require_guarded
+from node.security.zap import ZapHandler
 from node.transport.base import CannotBind, SyncContext, SyncSocket
 from node.transport.zmq import Plane, endpoint_address
 from tests.node.transport.kit import gated, listing, new_keys, until
@@ -148,6 +149,20 @@ async def test_self_test_tells_an_open_socket(stack: contextlib.ExitStack) -> No
         address = endpoint_address(careless)
         assert not await asyncio.to_thread(refuses_strangers, node.context, address, keys.pair.public)
         with pytest.raises(Unguarded, match=f"{address} did not refuse an unknown key"):
+            await asyncio.to_thread(require_guarded, node.context, address, keys.pair.public)
+
+
+async def test_self_test_tells_a_socket_without_curve(stack: contextlib.ExitStack) -> None:
+    keys = new_keys()
+    node = Node(stack, keys, listing(keys))
+    assert await asyncio.to_thread(refuses_plain, node.context, node.plane.bound_address)
+    ungated: SyncContext = stack.enter_context(zmq.Context())
+    with ungated.socket(zmq.ROUTER, socket_class=zmq.Socket) as plain:
+        plain.linger = 0
+        plain.bind("tcp://127.0.0.1:*")
+        address = endpoint_address(plain)
+        assert not await asyncio.to_thread(refuses_plain, node.context, address)
+        with pytest.raises(Unguarded, match=f"{address} did not refuse a client without a key"):
             await asyncio.to_thread(require_guarded, node.context, address, keys.pair.public)
 
 
