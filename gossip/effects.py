@@ -54,7 +54,13 @@ class Forget(msgspec.Struct, frozen=True):
     id: NodeId
 
 
-Event = Tick | Received | Contact | SetMeta | SetAddress | Leave | Lagged | Forget
+class Readmit(msgspec.Struct, frozen=True):
+    """The node is of the mesh again: heard, told and sought as any other."""
+
+    id: NodeId
+
+
+Event = Tick | Received | Contact | SetMeta | SetAddress | Leave | Lagged | Forget | Readmit
 
 
 class Send(msgspec.Struct, frozen=True):

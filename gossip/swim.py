@@ -20,6 +20,7 @@ from gossip.effects import (
     Lagged,
     Leave,
     Left,
+    Readmit,
     Received,
     SetAddress,
     SetMeta,
@@ -123,7 +124,7 @@ class Swim:
             self._finish()
         return core.effects
 
-    def _told(self, event: Contact | SetMeta | SetAddress | Leave | Forget, now: float) -> None:
+    def _told(self, event: Contact | SetMeta | SetAddress | Leave | Forget | Readmit, now: float) -> None:
         match event:
             case Contact(contact, address):
                 self._contacts.add([(contact, address)], now)
@@ -135,6 +136,8 @@ class Swim:
                 self._leave(now)
             case Forget(member):
                 self._forget(member, now)
+            case Readmit(member):
+                self._core.forgotten.discard(member)
             case _:
                 assert_never(event)
 

@@ -37,6 +37,7 @@ def _run(config: Config, flags: Flags) -> int:
     from node.security.selftest import Unguarded
     from node.security.token import BadToken
     from node.transport.base import CannotBind
+    from node.transport.hello import JoinFailed
     from state.storage.log import Damaged, Unreadable
 
     refusals = (
@@ -47,6 +48,7 @@ def _run(config: Config, flags: Flags) -> int:
         BadRoster,
         BadToken,
         CannotBind,
+        JoinFailed,
         Unguarded,
         Unreadable,
     )

@@ -7,6 +7,7 @@ import random
 import secrets as chance
 import signal
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version as distribution_version
 from typing import Any
@@ -36,9 +37,11 @@ from node.membership import Membership
 from node.membership_driver import Identity, Settings
 from node.presence import Presence
 from node.security.bootstrap import Given, Start, decide
+from node.security.keyring import KeyRing
 from node.security.keys import load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
 from node.security.selftest import require_guarded
+from node.security.tickets import TICKETS_FILE, Tickets
 from node.security.token import JoinToken
 from node.security.zap import ZapHandler
 from node.serving.calls import Calls
@@ -52,6 +55,7 @@ from node.serving.service import MeshService
 from node.stewardship.ownership import OwnershipConfig
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
+from node.transport.entrance import enter
 from node.transport.zmq import Plane
 from plugins.http import NetworkRules
 from plugins.registry import Registry
@@ -108,7 +112,7 @@ class App:
         given = Given(
             join=self._join, key_file=config.mesh.key_file, seeds=config.mesh.seeds, mdns=config.mesh.mdns
         )
-        start = await decide(data.path, given)
+        start = await decide(data.path, given, enter=lambda token: enter(data.path, token, config.node.name))
         if not isinstance(start, Start):
             raise CannotStart(start.message)
         keys = load_keys(data.path)
@@ -150,7 +154,9 @@ class App:
             data_dir=data.path,
             advertise=advertise,
         )
-        identity = Identity(keys=keys, boot=boot, cluster=start.cluster, roster=roster)
+        ring = KeyRing(start.cluster, data.path)
+        tickets = Tickets.load(data.path / TICKETS_FILE, time.time())
+        identity = Identity(keys=keys, boot=boot, ring=ring, roster=roster, tickets=tickets)
         self.membership = Membership(
             context, identity, settings, on_change=self._member_changed, on_conflict=self._conflict
         )

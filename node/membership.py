@@ -13,8 +13,9 @@ any number may start at the same time.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import msgspec
 from structlog import get_logger
@@ -23,6 +24,7 @@ from gossip.effects import Changed, Conflict, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State, encode_meta
 from node.membership_driver import Driver, Identity, Settings
+from node.security.keeper import Keeper
 from node.security.selftest import require_guarded, require_join_guarded
 from node.transport.base import SyncContext
 from node.transport.join import unproven_hello
@@ -30,6 +32,8 @@ from node.transport.join import unproven_hello
 OnChange = Callable[[Member, State | None], None]
 """(member, its state before; None: it was unknown)"""
 OnConflict = Callable[[Conflict], None]
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -67,7 +71,7 @@ class Membership:
         self._thread.start()
         await asyncio.wrap_future(self._ready)
         gossip, joining = self._driver_running().bound
-        keys, cluster = self._identity.keys, self._identity.cluster
+        keys, cluster = self._identity.keys, self._identity.ring.current
         await asyncio.to_thread(require_guarded, self._context, gossip, keys.pair.public)
         await asyncio.to_thread(
             require_join_guarded, self._context, joining, cluster.join_server.public, unproven_hello()
@@ -126,9 +130,11 @@ class Membership:
         """A node may be at one of these join addresses; known ones and too recent tries cost nothing."""
         self._post(self._driver_running().propose, addresses)
 
-    def revoke(self, node: NodeId) -> None:
-        """Refuse a node from now on, here and, by news, on all members."""
-        self._post(self._driver_running().revoke, node)
+    async def keep(self, act: Callable[[Keeper], Coroutine[Any, Any, T]]) -> T:
+        """What the keeper of tokens, verdicts and keys answers; it acts on the thread of membership."""
+        assert self._loop is not None
+        future = asyncio.run_coroutine_threadsafe(act(self._driver_running().keeper), self._loop)
+        return await asyncio.wrap_future(future)
 
     def _driver_running(self) -> Driver:
         if self._driver is None:

@@ -23,6 +23,7 @@ from gossip.effects import (
     Lagged,
     Leave,
     Left,
+    Readmit,
     Received,
     Send,
     Tick,
@@ -31,15 +32,18 @@ from gossip.identity import Boot, NodeId
 from gossip.member import LIVE, Member, Meta, State
 from gossip.swim import Swim
 from node.security.durable import replace
+from node.security.keeper import Keeper
+from node.security.keyring import KeyRing
 from node.security.keys import ClusterKey, NodeKeys
 from node.security.roster import BadRoster, Entry, Roster
 from node.security.spread import Spread
+from node.security.tickets import Ticket, Tickets
 from node.transport.addresses import advertised, shifted
 from node.transport.alarm import Alarm
 from node.transport.base import SyncContext
 from node.transport.introduce import JoinAnswer
 from node.transport.introductions import Introductions
-from node.transport.join import JoinServer
+from node.transport.join import Book, Household, JoinServer
 from node.transport.zmq import Plane
 
 CONTACTS_FILE = "contacts"
@@ -51,6 +55,7 @@ ROSTER = b"\x01\x02"
 MAX_SOUGHT = 16  # nodes of one roster message that are looked for when gossip has not brought them
 SAVE_PAUSE = 2.0  # seconds between two looks at what is to be saved
 SAVE_SOON = 0.05  # seconds from a new member to its being saved: several that come together are saved once
+TOKEN_ADDRESSES = 3  # join sockets that a one-time token names
 OFFERS_PER_SYNC = 3  # roster offers in the time between two push-pulls
 
 log = get_logger(__name__)
@@ -69,8 +74,9 @@ class Identity:
 
     keys: NodeKeys
     boot: Boot
-    cluster: ClusterKey
+    ring: KeyRing
     roster: Roster
+    tickets: Tickets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +104,8 @@ class Driver:
         self._rng = random.Random()
         self._contacts_path = settings.data_dir / CONTACTS_FILE
         self._saving = threading.Lock()
-        self._saved: tuple[bytes, bytes] = (b"", b"")
+        self._saved = b""
+        self._book_saved = (b"", identity.tickets.encode(), identity.ring.digest())
         self._new_member = asyncio.Event()
         with contextlib.ExitStack() as opening:
             self._open(context, settings, opening)
@@ -106,7 +113,7 @@ class Driver:
             self._stack = opening.pop_all()
         self._introductions = Introductions(
             context,
-            identity.cluster,
+            identity.ring,
             pair=identity.keys.pair,
             me=lambda: self._own,
             rng=self._rng,
@@ -115,15 +122,27 @@ class Driver:
         self._spread = Spread(
             self._roster,
             self._rng,
+            tickets=identity.tickets,
+            ring=identity.ring,
             send=self._send_roster,
             live=self._live,
             on_learned=self._learned,
             pause=settings.config.sync_interval / OFFERS_PER_SYNC,
         )
+        self.keeper = Keeper(
+            identity.keys.id,
+            ring=identity.ring,
+            roster=self._roster,
+            tickets=identity.tickets,
+            spread=self._spread,
+            addresses=self._join_addresses,
+            save=self._save_book,
+        )
         self._probe_interval = settings.config.probe_interval
         self._loop = asyncio.get_running_loop()
         self.alarm = Alarm(self._loop, now, on_due=self._tick, on_late=self._late)
         self._closed = False
+        self._revoked: set[NodeId] = set()
         self._unsubscribe: Callable[[], None] = lambda: None
         self.left = threading.Event()
         self.members: dict[NodeId, Member] = dict(self._swim.members)
@@ -131,10 +150,18 @@ class Driver:
     def start(self) -> None:
         self._unsubscribe = self._roster.subscribe(self._roster_changed)
         self._roster.join([self._own])
-        self._forget_revoked(self._roster.view.entries)
+        self._obey_verdicts(self._roster.view.entries)
         self._plane.on_refused = self._turned_away
         self._plane.start(self._received)
-        self._join.start(lambda: self._own, self._joined)
+        self._join.start(
+            Household(
+                me=lambda: self._own,
+                on_joined=self._joined,
+                on_redeemed=self._redeemed,
+                save=self._save_book,
+            )
+        )
+        self._identity.ring.on_change = self._key_changed
         self._spread.start()
         self._tick()
 
@@ -179,10 +206,6 @@ class Driver:
         if there.isdisjoint(addresses):
             self._introductions.greet(addresses)
 
-    def revoke(self, node: NodeId) -> None:
-        if self._roster.revoke(node):
-            self._spread.news([node])
-
     @property
     def failures(self) -> dict[str, str]:
         """Join addresses that were proposed and did not take us, with the reason."""
@@ -204,11 +227,12 @@ class Driver:
                 log.warning("contacts and roster cannot be saved", error=str(error))
 
     def _open(self, context: SyncContext, settings: Settings, opening: contextlib.ExitStack) -> None:
-        keys, cluster = self._identity.keys, self._identity.cluster
-        self._plane = Plane(context, bind=settings.bind, keys=keys, roster=self._roster)
+        mine = self._identity
+        self._plane = Plane(context, bind=settings.bind, keys=mine.keys, roster=self._roster)
         opening.callback(self._plane.close)
         join_bind = shifted(settings.bind, JOIN_OFFSET)
-        self._join = JoinServer(context, bind=join_bind, cluster=cluster, roster=self._roster)
+        book = Book(mine.ring, mine.roster, mine.tickets)
+        self._join = JoinServer(context, bind=join_bind, book=book)
         opening.callback(self._join.close)
         self.bound = self._plane.bound_address, self._join.bound_address
         self.address = advertised(self._plane.bound_address, settings.advertise)
@@ -283,14 +307,20 @@ class Driver:
     def _roster_changed(self, ids: frozenset[NodeId]) -> None:
         """Called on whichever thread changed it."""
         with contextlib.suppress(RuntimeError):  # this loop has ended
-            self._loop.call_soon_threadsafe(self._forget_revoked, ids)
+            self._loop.call_soon_threadsafe(self._obey_verdicts, ids)
 
-    def _forget_revoked(self, ids: Iterable[NodeId]) -> None:
+    def _obey_verdicts(self, ids: Iterable[NodeId]) -> None:
         for node in sorted(ids):
             entry = self._roster.entry(node)
             if entry is not None and entry.revoked:
-                self._plane.disconnect(node)
+                log.warning("revoked", node=node, name=entry.name)
+                self._revoked.add(node)
                 self.handle(Forget(node))
+            elif entry is not None and node in self._revoked:
+                log.info("admitted again", node=node, name=entry.name)
+                self._revoked.remove(node)
+                self.handle(Readmit(node))
+                self._learned(frozenset([node]))
 
     def _learned(self, ids: frozenset[NodeId]) -> None:
         """Entries came with the news; gossip, which makes members of them, is given a moment to come."""
@@ -299,13 +329,29 @@ class Driver:
     def _seek(self, ids: list[NodeId]) -> None:
         for node in ids:
             entry = self._roster.entry(node)
-            if node not in self._swim.members and entry is not None and entry.gossip and not entry.revoked:
+            member = self._swim.members.get(node)
+            absent = member is None or member.state not in LIVE
+            if absent and entry is not None and entry.gossip and not entry.revoked:
                 self.handle(Contact(node, entry.gossip))
 
     def _joined(self, entry: Entry) -> None:
         """A newcomer said hello here."""
         log.info("joined", node=entry.id, name=entry.name, address=entry.gossip)
         self._spread.news([entry.id])
+
+    def _redeemed(self, ticket: Ticket) -> None:
+        log.info("a join token was used", token=ticket.id, uses=len(ticket.used), of=ticket.uses)
+        self._spread.ticket_news(ticket)
+
+    def _key_changed(self, key: ClusterKey) -> None:
+        log.info("the key of the mesh was replaced", generation=key.generation)
+        self._join.rekey()
+        self._new_member.set()
+
+    def _join_addresses(self) -> list[str]:
+        """Our own join socket, and those of a few others in case we are down when a token is used."""
+        live = [self._swim.members[node].meta.join for node in self._live()]
+        return [self.join_address, *[address for address in live if address][: TOKEN_ADDRESSES - 1]]
 
     def _met(self, answer: JoinAnswer) -> None:
         try:
@@ -323,12 +369,23 @@ class Driver:
 
     def _save(self, contacts: list[tuple[NodeId, str]]) -> None:
         with self._saving:
-            now_held = msgspec.msgpack.encode(contacts), self._roster.digest()
-            if now_held[0] != self._saved[0]:
-                replace(self._contacts_path, now_held[0])
-            if now_held[1] != self._saved[1]:
-                self._roster.save()
-            self._saved = now_held
+            encoded = msgspec.msgpack.encode(contacts)
+            if encoded != self._saved:
+                replace(self._contacts_path, encoded)
+            self._saved = encoded
+        self._save_book()
+
+    def _save_book(self) -> None:
+        """Roster, tickets and key, where they changed; on whichever thread."""
+        mine = self._identity
+        with self._saving:
+            held = self._roster.digest(), mine.tickets.encode(), mine.ring.digest()
+            for now_held, saved, save in zip(
+                held, self._book_saved, (self._roster.save, mine.tickets.save, mine.ring.save), strict=True
+            ):
+                if now_held != saved:
+                    save()
+            self._book_saved = held
 
 
 def load_contacts(path: Path) -> list[tuple[NodeId, str]]:

@@ -6,7 +6,9 @@
 The client connects with its node key, so that CURVE proves that it holds the secret half of the key that it
 wants on the roster; the server takes the key from the connection, never from the body. The proof is a keyed
 hash of that key under the cluster key: it shows that the client holds the cluster key, and is of no use to
-anybody else. That the server holds it is shown by its CURVE pair, which is derived from it.
+anybody else. That the server holds it is shown by its CURVE pair, which is derived from it. A client with a
+one-time token shows its secret instead, and is told the cluster key with the welcome; that connection is
+encrypted to its own key and to the key of the join sockets, which the token names.
 """
 
 import enum
@@ -25,14 +27,16 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     version: int
     entry: Entry
     proof: bytes = b""
+    ticket: bytes = b""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The answer to a hello that was accepted: who answers, and all members."""
+    """The answer to a hello that was accepted: who answers, and all members; `key` only for a ticket."""
 
     version: int
     entry: Entry
     roster: list[Entry]
+    key: bytes = b""
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -54,6 +58,7 @@ class JoinReason(enum.StrEnum):
     VERSION = "version"
     REVOKED = "revoked"
     REFUSED = "refused"
+    TICKET = "token"
 
 
 class JoinFailed(Exception):

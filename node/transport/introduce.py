@@ -10,9 +10,10 @@ import msgspec
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from node.security.keys import ClusterKey, Pair
+from node.security.keys import ClusterKey, Pair, unpack_cluster_key
 from node.security.roster import Entry
 from node.security.selftest import HANDSHAKE_FAILURES
+from node.security.token import OneTimeToken
 from node.transport.addresses import BadAddress, join, split
 from node.transport.base import SyncContext, SyncSocket
 from node.transport.hello import (
@@ -46,15 +47,49 @@ async def introduce(
     `pair`: our node key, which proves that `me` is ours. `within`: seconds for all of it. Answers that are
     not from this mesh's key are never read.
     """
+    hello = Hello(VERSION, me, cluster.proof(pair.public))
+    answer = await _say(context, address, (pair, cluster.join_server.public), hello, within)
+    return JoinAnswer(answer.entry, answer.roster)
+
+
+async def redeem(
+    context: SyncContext, token: OneTimeToken, *, pair: Pair, me: Entry, within: float = 5.0
+) -> tuple[JoinAnswer, ClusterKey]:
+    """Join by a one-time token, at the first of its addresses that takes it; the key of the mesh with the
+    answer. Raises JoinFailed: of several, the one that says most.
+    """
+    failure = JoinFailed(JoinReason.UNREACHABLE, "the join token names no address")
+    for address in token.addresses:
+        try:
+            hello = Hello(VERSION, me, ticket=token.secret)
+            answer = await _say(context, address, (pair, token.server_key), hello, within)
+            key = unpack_cluster_key(answer.key)
+        except JoinFailed as error:
+            told = error.reason not in (JoinReason.UNREACHABLE, JoinReason.NO_ANSWER)
+            if told or failure.reason is JoinReason.UNREACHABLE:
+                failure = error
+        except ValueError:
+            failure = JoinFailed(
+                JoinReason.VERSION, f"{address} sent no key that this version can read: upgrade"
+            )
+        else:
+            return JoinAnswer(answer.entry, answer.roster), key
+    raise failure
+
+
+async def _say(
+    context: SyncContext, address: str, keys: tuple[Pair, bytes], hello: Hello, within: float
+) -> Welcome:
+    """`keys`: our own, and the join socket's public one."""
     deadline = time.monotonic() + within
     numeric = await _reachable(address, within)
-    with _client(context, pair, cluster.join_server.public, numeric) as (client, monitor):
-        client.send(encode(Hello(VERSION, me, cluster.proof(pair.public))))
+    with _client(context, *keys, numeric) as (client, monitor):
+        client.send(encode(hello))
         answer = _read(await _reply(client, monitor, address, deadline))
     if isinstance(answer, Refusal):
         known = {reason.value: reason for reason in JoinReason}
         raise JoinFailed(known.get(answer.code, JoinReason.REFUSED), f"{address} refused: {answer.message}")
-    return JoinAnswer(answer.entry, answer.roster)
+    return answer
 
 
 async def _reachable(address: str, within: float) -> str:

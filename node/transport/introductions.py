@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from structlog import get_logger
 
-from node.security.keys import ClusterKey, Pair
+from node.security.keyring import KeyRing
+from node.security.keys import Pair
 from node.security.roster import Entry
 from node.transport.backoff import Backoff
 from node.transport.base import SyncContext
@@ -28,7 +29,7 @@ class Introductions:
     def __init__(
         self,
         context: SyncContext,
-        cluster: ClusterKey,
+        ring: KeyRing,
         *,
         pair: Pair,
         me: Callable[[], Entry],
@@ -36,7 +37,7 @@ class Introductions:
         on_met: Callable[[JoinAnswer], None],
     ) -> None:
         self._context = context
-        self._cluster = cluster
+        self._ring = ring
         self._pair = pair
         self._me = me
         self._on_met = on_met
@@ -70,7 +71,7 @@ class Introductions:
         for address in addresses:
             try:
                 answer = await introduce(
-                    self._context, address, cluster=self._cluster, pair=self._pair, me=self._me()
+                    self._context, address, cluster=self._ring.current, pair=self._pair, me=self._me()
                 )
             except JoinFailed as error:
                 self._report(address, error)

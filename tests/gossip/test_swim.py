@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from gossip.config import SwimConfig
-from gossip.effects import Contact, Effect, Forget, Lagged, Leave, Left, Received, Send, Tick
+from gossip.effects import Contact, Effect, Forget, Lagged, Leave, Left, Readmit, Received, Send, Tick
 from gossip.identity import Boot, NodeId
 from gossip.member import MAX_BOOT, State
 from gossip.messages import Ack, Departed, Message, Nack, Ping, PingRequest, Sync
@@ -239,6 +239,17 @@ def test_a_forgotten_node_is_neither_heard_nor_told_nor_kept_as_a_contact() -> N
     assert A not in dict(swim.contacts())
     answer = said(b.syncs(swim, answer=True, now=200.0), to="b")
     assert {record.id for one in answer if isinstance(one, Sync) for record in one.records} == {"me", "b"}
+
+
+def test_a_forgotten_node_that_is_admitted_again_takes_its_place() -> None:
+    """In the life it never ended: others say that it left, which it refutes by a larger incarnation."""
+    swim = machine()
+    a, _ = acquainted(swim, "a", "b")
+    swim.handle(Forget(A), 1.0)
+    swim.handle(Readmit(A), 2.0)
+    a.step = 1
+    assert changes(a.says(swim, a.alive(), now=3.0)) == [("a", State.ALIVE, State.LEFT)]
+    assert A in dict(swim.contacts())
 
 
 def sought(swim: Swim, start: float, end: float) -> list[float]:

@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 import zmq
 
+from node.security.keyring import KeyRing
 from node.security.keys import ClusterKey, NodeKeys, Pair, new_cluster_key
 from node.security.roster import Entry, Roster
 from node.security.selftest import Unguarded, require_join_guarded
+from node.security.tickets import Ticket, Tickets
+from node.security.token import OneTimeToken
 from node.transport.hello import VERSION, Hello, JoinFailed, JoinReason, Refusal, encode
-from node.transport.introduce import JoinAnswer, introduce
-from node.transport.join import JoinServer, unproven_hello
+from node.transport.introduce import JoinAnswer, introduce, redeem
+from node.transport.join import Book, Household, JoinServer, unproven_hello
 from tests.node.transport.kit import gated, new_keys
 
 
@@ -27,10 +31,21 @@ class Member:
         self.keys, self.cluster = new_keys(), new_cluster_key()
         self.roster = Roster([entry(self.keys)])
         self.context = stack.enter_context(gated(self.roster))
-        self.server = JoinServer(self.context, bind="127.0.0.1:0", cluster=self.cluster, roster=self.roster)
+        self.ring, self.tickets = KeyRing(self.cluster), Tickets()
+        book = Book(self.ring, self.roster, self.tickets)
+        self.server = JoinServer(self.context, bind="127.0.0.1:0", book=book)
+        self.redeemed: list[Ticket] = []
+        self.saved: list[bytes] = []
         stack.callback(self.server.close)
         self.joined: list[Entry] = []
-        self.server.start(lambda: entry(self.keys), self.joined.append)
+        self.server.start(
+            Household(
+                me=lambda: entry(self.keys),
+                on_joined=self.joined.append,
+                on_redeemed=self.redeemed.append,
+                save=lambda: self.saved.append(self.tickets.encode()),
+            )
+        )
 
     async def meets(self, keys: NodeKeys, boot: int = 1, cluster: ClusterKey | None = None) -> JoinAnswer:
         """A newcomer says hello here."""
@@ -115,12 +130,94 @@ async def test_a_revoked_node_stays_out(member: Member) -> None:
     assert caught.value.reason is JoinReason.REVOKED
 
 
+def token(member: Member, secret: bytes) -> OneTimeToken:
+    key = member.ring.current
+    return OneTimeToken((member.server.bound_address,), secret, key.join_server.public, key.mesh_id)
+
+
+async def test_a_one_time_token_lets_one_node_in_and_gives_it_the_key(member: Member) -> None:
+    _, secret = member.tickets.issue(uses=1, life=60, issuer=member.keys.id, now=time.time())
+    newcomer, other = new_keys(), new_keys()
+    once = token(member, secret)
+    answer, key = await redeem(member.context, once, pair=newcomer.pair, me=entry(newcomer))
+    assert key == member.cluster
+    assert {each.id for each in answer.roster} == {member.keys.id, newcomer.id}
+    assert member.saved == [member.tickets.encode()], "the use must be on disk before the answer"
+    assert [ticket.order for ticket in member.redeemed] == [[newcomer.id]]
+    with pytest.raises(JoinFailed, match="has been used") as caught:
+        await redeem(member.context, once, pair=other.pair, me=entry(other))
+    assert caught.value.reason is JoinReason.TICKET
+    assert other.id not in member.roster.keys
+    again, _ = await redeem(member.context, once, pair=newcomer.pair, me=entry(newcomer))
+    assert again.server == answer.server
+
+
+async def test_many_who_use_one_token_at_once_are_one(member: Member) -> None:
+    _, secret = member.tickets.issue(uses=1, life=60, issuer=member.keys.id, now=time.time())
+    crowd = [new_keys() for _ in range(8)]
+    tries = (redeem(member.context, token(member, secret), pair=one.pair, me=entry(one)) for one in crowd)
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(not isinstance(answer, JoinFailed) for answer in answers) == 1
+    assert len(member.roster.keys) == 2
+
+
+async def test_an_expired_or_unknown_token_opens_nothing(member: Member) -> None:
+    _, secret = member.tickets.issue(uses=1, life=-1, issuer=member.keys.id, now=time.time())
+    newcomer = new_keys()
+    for bad, why in ((secret, "has expired"), (b"x" * 16, "is not known here")):
+        with pytest.raises(JoinFailed, match=why):
+            await redeem(member.context, token(member, bad), pair=newcomer.pair, me=entry(newcomer))
+    assert set(member.roster.keys) == {member.keys.id}
+
+
+async def test_a_revoked_node_spends_no_use(member: Member) -> None:
+    newcomer = new_keys()
+    await member.meets(newcomer)
+    member.roster.revoke(newcomer.id)
+    ticket, secret = member.tickets.issue(uses=1, life=60, issuer=member.keys.id, now=time.time())
+    with pytest.raises(JoinFailed, match="was revoked"):
+        await redeem(member.context, token(member, secret), pair=newcomer.pair, me=entry(newcomer))
+    assert member.tickets.all(0.0) == [ticket]
+
+
+async def test_after_a_rotation_only_the_new_key_opens(member: Member) -> None:
+    """At the same port, also for who was connected before, and again after the next one."""
+    address = member.server.bound_address
+    _, secret = member.tickets.issue(uses=1, life=60, issuer=member.keys.id, now=time.time())
+    old_token = token(member, secret)
+    early = new_keys()
+    with member.context.socket(zmq.DEALER, socket_class=zmq.Socket) as client:
+        client.linger = 0
+        client.curve_publickey, client.curve_secretkey = early.pair.public, early.pair.secret
+        client.curve_serverkey = member.cluster.join_server.public
+        client.connect(f"tcp://{address}")
+        old_proof = member.cluster.proof(early.pair.public)
+        client.send(encode(Hello(VERSION, msgspec.structs.replace(entry(early), public_key=b"0" * 40))))
+        assert await asyncio.to_thread(client.poll, 5_000)
+        client.recv()
+        for _ in range(2):
+            member.ring.rotate()
+            member.server.rekey()
+        client.send(encode(Hello(VERSION, entry(early), old_proof)))
+        await asyncio.to_thread(client.poll, 300)
+    late = new_keys()
+    with pytest.raises(JoinFailed, match="the key of the mesh was rotated") as caught:
+        await member.meets(late)
+    assert caught.value.reason is JoinReason.WRONG_KEY
+    with pytest.raises(JoinFailed, match="turned the key away"):
+        await redeem(member.context, old_token, pair=late.pair, me=entry(late))
+    assert set(member.roster.keys) == {member.keys.id}
+    await member.meets(late, cluster=member.ring.current)
+    assert member.server.bound_address == address
+    assert set(member.roster.keys) == {member.keys.id, late.id}
+
+
 async def test_the_self_test_passes_here_and_fails_where_anyone_is_welcome(
     member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, key = member.server.bound_address, member.cluster.join_server.public
     await asyncio.to_thread(require_join_guarded, member.context, address, key, unproven_hello())
-    monkeypatch.setattr(JoinServer, "_admit", lambda *_: member.server._enter(entry(new_keys())))
+    monkeypatch.setattr(JoinServer, "_checked", lambda *_: Hello(VERSION, entry(new_keys())))
     with pytest.raises(Unguarded, match="did not refuse a hello without proof"):
         await asyncio.to_thread(require_join_guarded, member.context, address, key, unproven_hello())
 

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import zmq
@@ -13,6 +16,7 @@ from node.security.roster import Entry, Roster
 from node.security.selftest import Unguarded, refuses_plain, refuses_strangers, require_guarded
 from node.security.zap import ZapHandler
 from node.transport.base import CannotBind, SyncContext, SyncSocket
+from node.transport.hangup import hang_up
 from node.transport.zmq import Plane, endpoint_address
 from tests.node.transport.kit import gated, listing, new_keys, until
 
@@ -109,6 +113,62 @@ async def test_oversized_messages_end_the_connection(stack: contextlib.ExitStack
     friend = Node(stack, other, listing(one, other))
     await until(lambda: friend.send(node, b"later") and node.inbox)
     assert {len(payload) for _, payload in node.inbox} <= {5}
+
+
+async def test_a_revoked_key_is_cut_off_on_its_live_connection(stack: contextlib.ExitStack) -> None:
+    """It neither leaves nor is asked to: its messages are dropped one by one, and the connection is ended."""
+    one, other, evil = new_keys(), new_keys(), new_keys()
+    node = Node(stack, one, listing(one, other, evil))
+    friend = Node(stack, other, listing(one, other))
+    client = stack.enter_context(raw_client(friend.context, node, evil.pair))
+    monitor = stack.enter_context(client.get_monitor_socket(zmq.EVENT_DISCONNECTED))
+    client.send(b"first")
+    await until(lambda: node.inbox == [(evil.id, b"first")])
+    assert node.roster.revoke(evil.id)
+    client.send(b"second")
+    assert await asyncio.to_thread(monitor.poll, 1000), "the connection lives a second later"
+    client.send(b"third")
+    await heard_only_from_friend(node, friend, client)
+    assert node.roster.readmit(evil.id)
+    again = stack.enter_context(raw_client(friend.context, node, evil.pair))
+    again.send(b"back")
+    await until(lambda: (evil.id, b"back") in node.inbox)
+
+
+async def test_messages_that_were_under_way_at_the_revocation_are_dropped(
+    stack: contextlib.ExitStack,
+) -> None:
+    one, evil = new_keys(), new_keys()
+    node = Node(stack, one, listing(one, evil))
+    client = stack.enter_context(raw_client(node.context, node, evil.pair))
+    client.send(b"first")
+    await until(lambda: node.inbox)
+    for _ in range(5):
+        client.send(b"late")
+    time.sleep(0.3)  # noqa: ASYNC251  they arrive, and lie there unread
+    node.roster.revoke(evil.id)
+    await until(lambda: node.plane.unlisted == 5)
+    assert [payload for _, payload in node.inbox] == [b"first"]
+
+
+async def heard_only_from_friend(node: Node, friend: Node, intruder: SyncSocket) -> None:
+    node.inbox.clear()
+    await heard_only_from(node, friend, intruder)
+
+
+def test_another_ports_connection_is_never_hung_up(stack: contextlib.ExitStack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        accepted = stack.enter_context(server.accept()[0])
+        assert not hang_up(accepted.fileno(), port + 1)
+        client.send(b"x")
+        assert accepted.recv(1) == b"x"
+        assert hang_up(accepted.fileno(), port)
+        assert client.recv(1) == b""
+    with (Path(__file__)).open("rb") as file:
+        assert not hang_up(file.fileno(), port)
+    assert not hang_up(9999, port)
 
 
 async def test_dead_handler_admits_nobody() -> None:
