@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any
 
@@ -34,7 +35,7 @@ from node.execution.roots import FolderRoots
 from node.execution.runner import Runner
 from node.execution.secrets import Secrets
 from node.membership import Membership
-from node.membership_driver import Identity, Settings
+from node.membership_config import Identity, Settings
 from node.presence import Presence
 from node.security.bootstrap import Given, Start, decide
 from node.security.keyring import KeyRing
@@ -44,6 +45,7 @@ from node.security.selftest import require_guarded
 from node.security.tickets import TICKETS_FILE, Tickets
 from node.security.token import JoinToken
 from node.security.zap import ZapHandler
+from node.serving.admission import MeshAdmission
 from node.serving.calls import Calls
 from node.serving.driver import Driver, boottime
 from node.serving.export import Exporter
@@ -86,6 +88,7 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._started: Membership | None = None
 
     # ---- start
 
@@ -112,7 +115,7 @@ class App:
         given = Given(
             join=self._join, key_file=config.mesh.key_file, seeds=config.mesh.seeds, mdns=config.mesh.mdns
         )
-        start = await decide(data.path, given, enter=lambda token: enter(data.path, token, config.node.name))
+        start = await decide(data.path, given, enter=partial(enter, data.path, config.node.name))
         if not isinstance(start, Start):
             raise CannotStart(start.message)
         keys = load_keys(data.path)
@@ -145,7 +148,8 @@ class App:
         self._stopping.append(self.driver.close)
         self.plane.start(self.driver.received)
         await asyncio.to_thread(require_guarded, context, self.plane.bound_address, keys.pair.public)
-        await self._start_http(token)
+        ring = KeyRing(start.cluster, data.path)
+        await self._start_http(token, ring)
         settings = Settings(
             bind=bind,
             bulk=advertised(self.plane.bound_address, advertise, 1),
@@ -154,7 +158,6 @@ class App:
             data_dir=data.path,
             advertise=advertise,
         )
-        ring = KeyRing(start.cluster, data.path)
         tickets = Tickets.load(data.path / TICKETS_FILE, time.time())
         identity = Identity(keys=keys, boot=boot, ring=ring, roster=roster, tickets=tickets)
         self.membership = Membership(
@@ -162,6 +165,9 @@ class App:
         )
         self._stopping.append(self.membership.stop)
         await self.membership.start()
+        self._started = self.membership
+        gate.refused = 0  # the self-test's own
+        self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
         self._discover(start)
         self._background(self._watch())
@@ -244,10 +250,13 @@ class App:
         operations.update(self.service.operations())
         self.driver.on_stall = lambda _: self._update_meta()
 
-    async def _start_http(self, token: str | None) -> None:
+    async def _start_http(self, token: str | None, ring: KeyRing) -> None:
         http = self.config.http
         access = Access(token=token, allowed_hosts=frozenset(http.allowed_hosts))
-        app = create_app(self.service, self.registry, access=access, node_id=self.me, version=self.version)
+        admission = MeshAdmission(self.me, self.roster, membership=lambda: self._started, ring=ring)
+        app = create_app(
+            self.service, self.registry, access=access, node_id=self.me, version=self.version, admission=admission
+        )  # fmt: skip
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._stopping.append(runner.cleanup)

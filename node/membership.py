@@ -23,7 +23,8 @@ from structlog import get_logger
 from gossip.effects import Changed, Conflict, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State, encode_meta
-from node.membership_driver import Driver, Identity, Settings
+from node.membership_config import Identity, Settings
+from node.membership_driver import Driver
 from node.security.keeper import Keeper
 from node.security.selftest import require_guarded, require_join_guarded
 from node.transport.base import SyncContext
@@ -110,6 +111,11 @@ class Membership:
     def lag(self) -> float:
         """Seconds that the last timer of the membership loop was late."""
         return self._driver_running().alarm.lag
+
+    @property
+    def refused(self) -> int:
+        """Messages of nodes that are not on the roster, and hellos that were not accepted."""
+        return self._driver_running().refused
 
     @property
     def failures(self) -> dict[str, str]:

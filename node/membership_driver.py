@@ -6,14 +6,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 import msgspec
 from structlog import get_logger
 
-from gossip.config import SwimConfig
 from gossip.effects import (
     Changed,
     Conflict,
@@ -28,16 +26,16 @@ from gossip.effects import (
     Send,
     Tick,
 )
-from gossip.identity import Boot, NodeId
-from gossip.member import LIVE, Member, Meta, State
+from gossip.identity import NodeId
+from gossip.member import LIVE, Member, State
 from gossip.swim import Swim
+from node.membership_config import Identity, Settings
 from node.security.durable import replace
 from node.security.keeper import Keeper
-from node.security.keyring import KeyRing
-from node.security.keys import ClusterKey, NodeKeys
-from node.security.roster import BadRoster, Entry, Roster
+from node.security.keys import ClusterKey
+from node.security.roster import BadRoster, Entry
 from node.security.spread import Spread
-from node.security.tickets import Ticket, Tickets
+from node.security.tickets import Ticket
 from node.transport.addresses import advertised, shifted
 from node.transport.alarm import Alarm
 from node.transport.base import SyncContext
@@ -66,33 +64,6 @@ Tell = Callable[[Changed | Conflict], None]
 def now() -> float:
     """The clock of membership, in seconds; it goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who we are, of which mesh, among whom."""
-
-    keys: NodeKeys
-    boot: Boot
-    ring: KeyRing
-    roster: Roster
-    tickets: Tickets
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """`bind`: of the control plane, `host:port`; the join socket is two ports above, or free where it is 0.
-
-    `advertise`: a host or `host:port` for others, None: from `bind`. `bulk`: the advertised bulk address.
-    `meta.join` is filled in by the driver. `data_dir`: where contacts are kept.
-    """
-
-    bind: str
-    bulk: str
-    meta: Meta
-    config: SwimConfig
-    data_dir: Path
-    advertise: str | None = None
 
 
 class Driver:
@@ -205,6 +176,10 @@ class Driver:
         there = {member.meta.join for member in self._swim.members.values() if member.state in LIVE}
         if there.isdisjoint(addresses):
             self._introductions.greet(addresses)
+
+    @property
+    def refused(self) -> int:
+        return self._plane.unlisted + self._join.refused
 
     @property
     def failures(self) -> dict[str, str]:

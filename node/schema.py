@@ -187,7 +187,8 @@ class BatchAnswer(msgspec.Struct, kw_only=True):
 
 
 class Node(msgspec.Struct, kw_only=True):
-    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s}."""
+    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s,
+    refused (handshakes, hellos and messages turned away)}."""
 
     id: str
     name: str
@@ -270,3 +271,37 @@ class Why(msgspec.Struct, kw_only=True):
     state: str
     reasons: list[str]
     nodes: list[dict[str, Any]]
+
+
+class JoinToken(msgspec.Struct, kw_only=True):
+    """A one-time token as the mesh remembers it. `state`: open, used, expired, withdrawn; `used`: by which nodes."""
+
+    id: str
+    state: Literal["open", "used", "expired", "withdrawn"]
+    uses: int
+    used: list[str]
+    expires_at: str
+    issued_by: str
+
+
+class IssuedToken(JoinToken, kw_only=True):
+    """`token` is shown this once; `command` starts a node with it."""
+
+    token: str
+    command: str
+
+
+class JoinKey(msgspec.Struct, kw_only=True):
+    """`generation`: how often the key of the mesh was rotated. The key itself is in no answer."""
+
+    mesh: str
+    generation: int
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """Whether a node may speak on the mesh; `generation` of the mesh's key after that."""
+
+    node: str
+    name: str
+    revoked: bool
+    generation: int

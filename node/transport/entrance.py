@@ -11,7 +11,7 @@ from node.transport.base import SyncContext
 from node.transport.introduce import redeem
 
 
-async def enter(data_dir: Path, token: OneTimeToken, name: str) -> ClusterKey:
+async def enter(data_dir: Path, name: str, token: OneTimeToken) -> ClusterKey:
     """Join with this directory's node key; the mesh's key and roster are in the directory on return.
 
     Raises JoinFailed, then a further try, with this token or another, is possible. The token stays good for

@@ -149,7 +149,7 @@ class JoinServer:
         if known is not None and known.revoked:
             return Refusal(
                 JoinReason.REVOKED,
-                f"node {known.id} was revoked: it needs a new data directory, or `collect token readmit`",
+                f"node {known.id} was revoked: it needs a new data directory, or `collect token readmit-node`",
             )
         return hello
 

@@ -325,10 +325,10 @@ async def test_a_token_that_one_member_issued_is_good_at_another_once(mesh: Mesh
     assert token.addresses[0] == one.membership.join_address
     await until(lambda: other.tickets.all(0.0) == [ticket])
     elsewhere = dataclasses.replace(token, addresses=(other.membership.join_address,))
-    assert await enter(mesh.home / "new", elsewhere, "new") == mesh.cluster
+    assert await enter(mesh.home / "new", "new", elsewhere) == mesh.cluster
     await until(lambda: one.tickets.all(0.0)[0].used)
     with pytest.raises(JoinFailed, match="has been used"):
-        await enter(mesh.home / "second", token, "second")
+        await enter(mesh.home / "second", "second", token)
     newcomer = await mesh.start("new")
     newcomer.membership.propose(one.membership.join_address)
     await mesh.whole()
