@@ -113,13 +113,14 @@ def test_an_ill_node_gives_others_more_time() -> None:
 
 def test_the_dead_are_told_the_news_for_a_while() -> None:
     swim = machine()
-    a, b = acquainted(swim, "a", "b")
-    b.says(swim, a.dead(), now=1.0)
-    assert a.dead() in [one for _, effect in run(swim, 1.0, 1.5) for one in said([effect], to="a")]
-    new = Peer("new")
-    b.says(swim, new.alive(), now=40.0)
+    (b,) = acquainted(swim, "b")
+    b.syncs(swim, Peer("a").record(State.DEAD), now=1.0)
+    early, late = Peer("early"), Peer("late")
+    b.says(swim, early.alive(), now=1.1)
+    assert early.alive() in [one for _, effect in run(swim, 1.1, 1.6) for one in said([effect], to="a")]
+    b.says(swim, late.alive(), now=40.0)
     told = [said([effect], to="a") for _, effect in run(swim, 40.0, 41.0)]
-    assert not [one for one in told if new.alive() in one and not isinstance(one[0], Sync)]
+    assert not [one for one in told if late.alive() in one and not isinstance(one[0], Sync)]
 
 
 def test_a_node_answers_only_for_itself() -> None:
