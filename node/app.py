@@ -283,7 +283,9 @@ class App:
             me = Found(
                 mesh=start.cluster.mesh_id, region=self.config.node.region, join=self.membership.join_address
             )
-            self._background(Mdns(self.me, me).run(self.membership.propose))
+            self._background(
+                Mdns(self.me, me, known=lambda node: node in self.roster.keys).run(self.membership.guess)
+            )
         self.token = JoinToken((self.membership.join_address,), start.cluster).text()
 
     def _background(self, coroutine: Any) -> None:

@@ -136,6 +136,10 @@ class Membership:
         """A node may be at one of these join addresses; known ones and too recent tries cost nothing."""
         self._post(self._driver_running().propose, addresses)
 
+    def guess(self, *addresses: str) -> None:
+        """The same for addresses that anyone on the network may have made up: they take nobody else's room."""
+        self._post(lambda: self._driver_running().propose(addresses, guess=True))
+
     async def keep(self, act: Callable[[Keeper], Coroutine[Any, Any, T]]) -> T:
         """What the keeper of tokens, verdicts and keys answers; it acts on the thread of membership."""
         assert self._loop is not None

@@ -169,13 +169,13 @@ class Driver:
     def leave(self) -> None:
         self.handle(Leave())
 
-    def propose(self, addresses: tuple[str, ...]) -> None:
-        """Greet whoever may be there, unless a live member is."""
+    def propose(self, addresses: tuple[str, ...], *, guess: bool = False) -> None:
+        """Greet whoever may be there, unless a live member is. `guess`: nobody vouches for it."""
         if self._closed:
             return
         there = {member.meta.join for member in self._swim.members.values() if member.state in LIVE}
         if there.isdisjoint(addresses):
-            self._introductions.greet(addresses)
+            self._introductions.greet(addresses, guess=guess)
 
     @property
     def refused(self) -> int:

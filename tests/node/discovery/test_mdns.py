@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
+import random
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
-from zeroconf import ServiceInfo
+from zeroconf import ServiceInfo, ServiceStateChange
 from zeroconf.asyncio import AsyncZeroconf
 
 from gossip.identity import NodeId
 from node.discovery import mdns
-from node.discovery.mdns import Found, Mdns, find, read
+from node.discovery.mdns import Browser, Found, Mdns, find, read
 from node.transport.addresses import BadAddress
 from tests.node.transport.kit import until
 
@@ -65,26 +66,64 @@ async def test_nobody_there_is_an_empty_answer() -> None:
     assert await find(0.2, f"_ct-{secrets.token_hex(4)}._tcp.local.") == []
 
 
+def service_info(service: str, node: str, mesh: str, join: str) -> ServiceInfo:
+    return ServiceInfo(
+        service,
+        f"{node}.{service}",
+        port=1,
+        properties={"mesh": mesh, "join": join},
+        server=f"{node}.local.",
+        addresses=[bytes([192, 0, 2, 9])],
+    )
+
+
 async def test_a_flood_of_names_is_bounded(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mdns, "MAX_CANDIDATES", 3)
-    async with advertised("me", Found("one", "", "192.0.2.1:8703"), service) as proposed:
-        flood = AsyncZeroconf()
+    async with flooded(service, lambda _: False) as (browser, proposed):
+        other = AsyncZeroconf()
         for number in range(6):
-            await flood.async_register_service(
-                ServiceInfo(
-                    service,
-                    f"n{number}.{service}",
-                    port=1,
-                    properties={"mesh": "one", "join": f"192.0.2.9:{number + 1}"},
-                    server=f"n{number}.local.",
-                    addresses=[bytes([192, 0, 2, 9])],
-                ),
-                strict=False,
-                cooperating_responders=True,
-            )
+            info = service_info(service, f"n{number}", "one", f"192.0.2.9:{number + 1}")
+            await other.async_register_service(info, strict=False, cooperating_responders=True)
+        await until(lambda: len(proposed) == 6)
+        assert len(browser.found) == 3
+        await other.async_close()
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_ten_thousand_false_names_do_not_shut_a_true_one_out(
+    service: str, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    """They answer nothing when they are looked up. Who is not on our roster waits its turn among those that are
+    looked up, which is made short here.
+    """
+    monkeypatch.setattr(mdns, "MAX_WAITING", 8)
+    async with flooded(service, lambda node: known and node == "true") as (browser, proposed):
+        for number in range(10_000):
+            browser._changed(browser._zeroconf, service, f"f{number}.{service}", ServiceStateChange.Added)
+        assert len(browser._tasks) <= mdns.MAX_LOOKUPS
+        assert len(browser._waiting) <= mdns.MAX_WAITING
+        other = AsyncZeroconf()
+        info = service_info(service, "true", "one", "192.0.2.9:7")
+        await other.async_register_service(info, strict=False, cooperating_responders=True)
         await until(lambda: proposed)
-        await flood.async_close()
-    assert 1 <= len(set(proposed)) <= 3
+        assert proposed == [Found("one", "", "192.0.2.9:7")]
+        assert len(browser.found) <= mdns.MAX_CANDIDATES
+        await other.async_close()
+
+
+@contextlib.asynccontextmanager
+async def flooded(
+    service: str, known: Callable[[NodeId], bool]
+) -> AsyncIterator[tuple[Browser, list[Found]]]:
+    """A browser of a node, and what it has found."""
+    proposed: list[Found] = []
+    zeroconf = AsyncZeroconf()
+    browser = Browser(zeroconf, service, proposed.append, known=known, rng=random.Random(1))
+    try:
+        yield browser, proposed
+    finally:
+        await browser.close()
+        await zeroconf.async_close()
 
 
 async def test_no_multicast_is_said_and_borne(monkeypatch: pytest.MonkeyPatch) -> None:
