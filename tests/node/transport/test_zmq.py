@@ -94,6 +94,89 @@ async def test_a_listed_key_cannot_speak_as_another(stack: contextlib.ExitStack)
     assert node.inbox == [(evil.id, b"I am the victim")]
 
 
+class Tap:
+    """A wire that is listened to: passes on a connection and keeps every byte that the client sent."""
+
+    def __init__(self, target: str) -> None:
+        host, port = target.rsplit(":", 1)
+        self.target = host, int(port)
+        self.captured = b""
+
+    async def start(self) -> str:
+        self.server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        return f"127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, onward = await asyncio.open_connection(*self.target)
+        back = asyncio.ensure_future(self._copy(there, writer))
+        while data := await reader.read(65536):
+            self.captured += data
+            onward.write(data)
+        onward.close()
+        await back
+        writer.close()
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+
+    async def replay(self, address: str) -> bool:
+        """Say it all again to `address`, waiting for an answer after each part as the client did; whether the
+        other ended the connection.
+        """
+        host, port = address.rsplit(":", 1)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        with contextlib.suppress(OSError, TimeoutError):
+            for at in range(0, len(self.captured), 64):
+                writer.write(self.captured[at : at + 64])
+                await writer.drain()
+                await asyncio.sleep(0.005)
+            async with asyncio.timeout(2):
+                while await reader.read(65536):
+                    pass
+        ended = reader.at_eof()
+        writer.transport.abort()
+        return ended
+
+
+async def reopened(stack: contextlib.ExitStack, keys: NodeKeys, roster: Roster, bind: str) -> Node:
+    """The next life at the same port, which libzmq gives up a moment after a close."""
+    for _ in range(200):
+        with contextlib.suppress(CannotBind), contextlib.ExitStack() as trying:
+            node = Node(trying, keys, roster, bind)
+            stack.push(trying.pop_all())
+            return node
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{bind} stays in use")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_captured_session_that_is_replayed_is_refused(
+    stack: contextlib.ExitStack, *, restarted: bool
+) -> None:
+    """CURVE's short-term keys: what was said once decrypts in no other connection, of this life or the next."""
+    one, other = new_keys(), new_keys()
+    node, friend = (Node(stack, keys, listing(one, other)) for keys in (one, other))
+    tap = Tap(node.plane.bound_address)
+    wire = await tap.start()
+    friend.plane.send(one.id, wire, b"bury node-7")
+    await until(lambda: node.inbox == [(other.id, b"bury node-7")])
+    friend.plane.disconnect(one.id)
+    await until(lambda: len(tap.captured) > 300)
+    address = node.plane.bound_address
+    if restarted:
+        node.plane.close()
+        node = await reopened(stack, one, listing(one, other), address)
+    node.inbox.clear()
+    assert await tap.replay(address), "the replay was borne"
+    assert friend.send(node, b"fresh")
+    await until(lambda: node.inbox)
+    assert node.inbox == [(other.id, b"fresh")]
+    tap.server.close()
+
+
 async def test_messages_of_several_frames_are_dropped(stack: contextlib.ExitStack) -> None:
     one, other = new_keys(), new_keys()
     node = Node(stack, one, listing(one, other))
