@@ -1,6 +1,6 @@
 """Who may be of the mesh: one-time join tokens, rotation of the key, revocation of nodes."""
 
-# ruff: noqa: D413, D417  (cyclopts takes options from signatures and docstrings)
+
 
 import sys
 from typing import Annotated, Any
@@ -15,14 +15,14 @@ from node.schema import JoinToken, Verdict
 Name = Annotated[str, Parameter(name="node", help="Node: id, unique prefix of one, or name.")]
 
 
-def join(*, expires: str = "1h", uses: int = 1, output: Output = "table", reach: Reach = HERE) -> int:
-    """Make a one-time token; prints the command with which a new node joins.
-
-    Parameters
-    ----------
-    expires: How long it is good, "10m" or "1d" say; at most 30d.
-    uses: How many nodes may join with it, at most 100.
-    """
+def join(
+    *,
+    expires: Annotated[str, Parameter(help='How long it is good: "10m", "1d"; at most 30d.')] = "1h",
+    uses: Annotated[int, Parameter(help="How many nodes may join with it; at most 100.")] = 1,
+    output: Output = "table",
+    reach: Reach = HERE,
+) -> int:
+    """Make a one-time token; prints the command with which a new node joins."""
     issued = speak(reach, lambda client: client.issue_token(expires=expires, uses=uses))
     if output == "table":
         print(issued.command)
@@ -62,16 +62,11 @@ def rotate(*, output: Output = "table", reach: Reach = HERE) -> int:
 def revoke_node(
     node: Name,
     *,
-    keep_key: Annotated[bool, Parameter(negative="")] = False,
+    keep_key: Annotated[bool, Parameter(negative="", help="Do not rotate the key.")] = False,
     output: Output = "table",
     reach: Reach = HERE,
 ) -> int:
-    """Shut a node out, a stolen one say, and rotate the key of the mesh, which it knows.
-
-    Parameters
-    ----------
-    keep_key: Do not rotate the key.
-    """
+    """Shut a node out, a stolen one say, and rotate the key of the mesh, which it knows."""
     verdict = speak(reach, lambda client: client.revoke_node(node, keep_key=keep_key))
     emit(verdict, [_verdict(verdict)], output)
     return OK

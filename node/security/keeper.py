@@ -61,10 +61,16 @@ class Keeper:
         return ticket
 
     async def rotate(self) -> ClusterKey:
-        """Make a new cluster key. Tokens of before, of either kind, open nothing any more."""
-        key = self._ring.rotate()
+        """Make a new cluster key. Tokens of before, of either kind, open nothing any more: one-time tokens name
+        the join sockets' old key, so they are withdrawn, that nobody thinks otherwise.
+        """
+        key, now = self._ring.rotate(), time.time()
+        gone = [
+            self._tickets.withdraw(ticket.id, now) for ticket in self._tickets.all(now) if ticket.good(now)
+        ]
         await asyncio.to_thread(self._save)
         self._spread.key_news()
+        self._spread.ticket_news(*filter(None, gone))
         return key
 
     async def judge(self, node: NodeId, *, revoked: bool) -> Entry | None:

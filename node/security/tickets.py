@@ -64,6 +64,10 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         """Who used it although its uses were spent, as is seen now that all are known."""
         return frozenset(self.order[self.uses :])
 
+    def good(self, now: float) -> bool:
+        """Whether it would let somebody new in."""
+        return self.obstacle(NodeId(""), now) is None
+
     def joined(self, other: "Ticket") -> "Ticket":
         used = dict(self.used)
         for node, at in other.used:

@@ -165,6 +165,7 @@ async def test_the_key_rotates_under_a_running_mesh(tmp_path: Path) -> None:
 
             await until(told, "the node with the old key is told why")
             assert await seen(a, late) is None
+        assert "withdrawn" in await collect(a, "token", "list")
         code, said = await Node("late-too", tmp_path, mesh.config).refused("--join", token)
         assert code == 2
         assert "the key of the mesh was rotated" in said
