@@ -7,7 +7,6 @@ import random
 import secrets as chance
 import signal
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version as distribution_version
@@ -42,7 +41,6 @@ from node.security.keyring import KeyRing
 from node.security.keys import load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
 from node.security.selftest import require_guarded
-from node.security.tickets import TICKETS_FILE, Tickets
 from node.security.token import JoinToken
 from node.security.zap import ZapHandler
 from node.serving.admission import MeshAdmission
@@ -88,7 +86,6 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._started: Membership | None = None
 
     # ---- start
 
@@ -158,14 +155,13 @@ class App:
             data_dir=data.path,
             advertise=advertise,
         )
-        tickets = Tickets.load(data.path / TICKETS_FILE, time.time())
-        identity = Identity(keys=keys, boot=boot, ring=ring, roster=roster, tickets=tickets)
+        identity = Identity.load(data.path, keys=keys, boot=boot, ring=ring, roster=roster)
         self.membership = Membership(
             context, identity, settings, on_change=self._member_changed, on_conflict=self._conflict
         )
         self._stopping.append(self.membership.stop)
         await self.membership.start()
-        self._started = self.membership
+        self._admission.membership = self.membership
         gate.refused = 0  # the self-test's own
         self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
@@ -253,9 +249,10 @@ class App:
     async def _start_http(self, token: str | None, ring: KeyRing) -> None:
         http = self.config.http
         access = Access(token=token, allowed_hosts=frozenset(http.allowed_hosts))
-        admission = MeshAdmission(self.me, self.roster, membership=lambda: self._started, ring=ring)
+        self._admission = MeshAdmission(self.me, self.roster, ring)
         app = create_app(
-            self.service, self.registry, access=access, node_id=self.me, version=self.version, admission=admission
+            self.service, self.registry, access=access, node_id=self.me, version=self.version,
+            admission=self._admission,
         )  # fmt: skip
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()

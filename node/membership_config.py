@@ -1,7 +1,9 @@
 """What the membership driver is made of: who this node is, and where and how it takes part."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from gossip.config import SwimConfig
 from gossip.identity import Boot
@@ -9,7 +11,7 @@ from gossip.member import Meta
 from node.security.keyring import KeyRing
 from node.security.keys import NodeKeys
 from node.security.roster import Roster
-from node.security.tickets import Tickets
+from node.security.tickets import TICKETS_FILE, Tickets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,12 @@ class Identity:
     ring: KeyRing
     roster: Roster
     tickets: Tickets
+
+    @classmethod
+    def load(cls, data_dir: Path, *, keys: NodeKeys, boot: Boot, ring: KeyRing, roster: Roster) -> Self:
+        """With the tickets that this directory has. Raises BadRoster."""
+        tickets = Tickets.load(data_dir / TICKETS_FILE, time.time())
+        return cls(keys=keys, boot=boot, ring=ring, roster=roster, tickets=tickets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

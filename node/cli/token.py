@@ -1,7 +1,5 @@
 """Who may be of the mesh: one-time join tokens, rotation of the key, revocation of nodes."""
 
-
-
 import sys
 from typing import Annotated, Any
 

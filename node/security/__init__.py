@@ -12,8 +12,9 @@ speak, which must then prove that it may join; when the gate's thread is dead no
 takes the sender's identity from the authenticated key only, never from a routing id or a body. At its start a
 node tries all of this on its own ports, as a stranger would (`selftest`), and stops if one of them is open.
 
-Trusted are the members: one that is evil can do what a member may, until it is revoked. It cannot speak as
-another, since CURVE names the sender; nor admit itself again, since what a node says of itself carries no verdict.
+Trusted are the members: one that is evil can do what a member may, revoke others too (no operator signs a
+verdict), until it is revoked. It cannot speak as another, since CURVE names the sender; nor admit itself again,
+since what a node says of itself carries no verdict.
 A revocation holds wherever it is known; who was away learns it by comparison, which comes with the first contact.
 The cluster key never travels without the revocation list. The limits of tickets: `tickets`.
 

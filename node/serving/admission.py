@@ -24,18 +24,11 @@ log = get_logger(__name__)
 
 
 class MeshAdmission:
-    """`node.service.Admission`. `membership()`: None while it has not started."""
+    """`node.service.Admission`. `membership`: None while it has not started."""
 
-    def __init__(
-        self,
-        me: NodeId,
-        roster: Roster,
-        *,
-        membership: Callable[[], Membership | None],
-        ring: KeyRing,
-    ) -> None:
-        self._me, self._roster = me, roster
-        self._membership, self._ring = membership, ring
+    def __init__(self, me: NodeId, roster: Roster, ring: KeyRing) -> None:
+        self._me, self._roster, self._ring = me, roster, ring
+        self.membership: Membership | None = None
 
     async def issue(self, *, uses: int, life: float) -> IssuedToken:
         try:
@@ -93,7 +86,7 @@ class MeshAdmission:
         await self._keep(lambda keeper: keeper.judge(node, revoked=revoked))
 
     async def _keep(self, act: Callable[[Keeper], Coroutine[Any, Any, T]]) -> T:
-        membership = self._membership()
+        membership = self.membership
         if membership is None or not membership.alive:
             starting = refuse(503, "starting", "this node is starting, or stopping: ask again")
             starting.retry_after = 1.0

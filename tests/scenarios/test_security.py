@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import re
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,13 @@ async def collect(node: Node, *words: str, code: int = 0) -> str:
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr if code else done.stdout
+
+
+def said_at(node: Node, word: str) -> float:
+    """When the node logged this first, in Unix seconds."""
+    found = re.search(rf"^(\S+)Z \[\w+ *\] {word} ", node.log.read_text(), re.MULTILINE)
+    assert found is not None, f"{node.name} never said {word!r}"
+    return datetime.fromisoformat(found[1] + "+00:00").timestamp()
 
 
 async def seen(by: Node, node: Node) -> Seen | None:
@@ -111,17 +120,15 @@ async def test_a_revoked_node_is_out_within_a_second_and_stays_out(tmp_path: Pat
         a, b, thief, away = mesh.nodes
         await away.kill()
         async with a.client() as client:
-            began = time.monotonic()
+            began = time.time()
             assert (await client.revoke_node("c")).revoked
-        took: dict[str, float] = {}
         for node in (a, b):
 
             async def out(node: Node = node) -> bool:
                 return await seen(node, thief) is None
 
-            await until(out, f"{node.name} no longer sees the revoked node", 10, 0.01)
-            took[node.name] = time.monotonic() - began
-        print(f"seconds from the request until the revoked node is out: {took}")
+            await until(out, f"{node.name} no longer sees the revoked node", 10)
+            print(f"{node.name} shut it out {said_at(node, 'revoked') - began:.3f} s after it was told to")
         for node in (a, b):
 
             async def refuses(node: Node = node) -> bool:

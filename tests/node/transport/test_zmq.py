@@ -199,7 +199,7 @@ async def test_oversized_messages_end_the_connection(stack: contextlib.ExitStack
 
 
 async def test_a_revoked_key_is_cut_off_on_its_live_connection(stack: contextlib.ExitStack) -> None:
-    """It neither leaves nor is asked to: its messages are dropped one by one, and the connection is ended."""
+    """Without a word from it; and it does not get in again until the verdict is taken back."""
     one, other, evil = new_keys(), new_keys(), new_keys()
     node = Node(stack, one, listing(one, other, evil))
     friend = Node(stack, other, listing(one, other))
@@ -208,9 +208,8 @@ async def test_a_revoked_key_is_cut_off_on_its_live_connection(stack: contextlib
     client.send(b"first")
     await until(lambda: node.inbox == [(evil.id, b"first")])
     assert node.roster.revoke(evil.id)
+    assert await asyncio.to_thread(monitor.poll, 5_000), "it is silent, and its connection lives on"
     client.send(b"second")
-    assert await asyncio.to_thread(monitor.poll, 1000), "the connection lives a second later"
-    client.send(b"third")
     await heard_only_from_friend(node, friend, client)
     assert node.roster.readmit(evil.id)
     again = stack.enter_context(raw_client(friend.context, node, evil.pair))
