@@ -26,7 +26,7 @@ from gossip.member import Member, Meta, State, encode_meta
 from node.membership_config import Identity, Settings
 from node.membership_driver import Driver
 from node.security.keeper import Keeper
-from node.security.selftest import require_guarded, require_join_guarded
+from node.security.selftest import Unguarded, require_guarded, require_join_guarded
 from node.transport.base import SyncContext
 from node.transport.join import unproven_hello
 
@@ -71,12 +71,27 @@ class Membership:
         self._main = asyncio.get_running_loop()
         self._thread.start()
         await asyncio.wrap_future(self._ready)
-        gossip, joining = self._driver_running().bound
-        keys, cluster = self._identity.keys, self._identity.ring.current
-        await asyncio.to_thread(require_guarded, self._context, gossip, keys.pair.public)
-        await asyncio.to_thread(
-            require_join_guarded, self._context, joining, cluster.join_server.public, unproven_hello()
-        )
+        gossip, _ = self._driver_running().bound
+        await asyncio.to_thread(require_guarded, self._context, gossip, self._identity.keys.pair.public)
+        await self._test_join_socket()
+
+    async def _test_join_socket(self) -> None:
+        """Once more where the key was replaced meanwhile: a node that was away hears of that at its start."""
+        _, joining = self._driver_running().bound
+        ring, tested = self._identity.ring, None
+        while tested is not ring.current:
+            tested = ring.current
+            try:
+                await asyncio.to_thread(
+                    require_join_guarded,
+                    self._context,
+                    joining,
+                    tested.join_server.public,
+                    unproven_hello(),
+                )
+            except Unguarded:
+                if tested is ring.current:
+                    raise
 
     async def stop(self) -> None:
         """Without a word to the others, who will take it for a crash unless `leave` came before."""

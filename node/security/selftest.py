@@ -101,10 +101,15 @@ def _failed(monitor: SyncSocket, timeout: float) -> bool:
 
 
 def _turns_away(context: SyncContext, address: str, server_key: bytes, hello: bytes) -> bool:
-    """Whether the answer is a refusal: [3, code, message]."""
-    with _client(context, address, stranger(), server_key) as client:
+    """Whether the answer is a refusal: [3, code, message]. None comes where `server_key` is not the key now."""
+    with (
+        _client(context, address, stranger(), server_key) as client,
+        client.get_monitor_socket() as monitor,
+    ):
         client.connect(f"tcp://{address}")
         client.send(hello)
-        if not client.poll(int(WAIT * 1000)):
+        through = not _failed(monitor, WAIT)
+        client.disable_monitor()
+        if not through or not client.poll(int(WAIT * 1000)):
             return False
         return bool(msgspec.msgpack.decode(client.recv())[0] == 3)

@@ -16,14 +16,16 @@ from gossip.config import SwimConfig
 from gossip.errors import MetaTooLarge
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State
+from node import membership
 from node.discovery.mdns import Found, Mdns, find
 from node.membership import Identity, Membership, Settings
 from node.membership_driver import load_contacts
 from node.security.keyring import KeyRing
 from node.security.keys import ClusterKey, load_cluster_key, load_keys, new_cluster_key, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
+from node.security.selftest import require_join_guarded
 from node.security.tickets import TICKETS_FILE, Tickets
-from node.transport.base import CannotBind
+from node.transport.base import CannotBind, SyncContext
 from node.transport.entrance import enter
 from node.transport.hello import JoinFailed
 from tests.node.transport.kit import gated, until
@@ -311,12 +313,34 @@ async def test_a_rotation_reaches_all_and_disturbs_nobody(mesh: Mesh) -> None:
     await until(lambda: "was rotated" in str(stranger.membership.failures.values()))
     assert stranger.id not in one.roster.keys
     await mesh.stop("old key")
+    assert load_cluster_key(away.home) in (None, mesh.cluster), "who is away has not heard of it"
     back = await mesh.start("n2")
-    assert back.ring.current != key
     await until(lambda: back.ring.current == key, "who was away has the new key")
     await mesh.whole()
     await until(lambda: load_cluster_key(back.home) == load_cluster_key(other.home) == key, "kept on disk")
     assert {id_ for id_, _, _ in one.changes[seen:]} <= {back.id, newcomer.id}
+
+
+async def test_a_key_that_is_replaced_during_the_self_test_stops_no_start(mesh: Mesh) -> None:
+    """As happens to a node that was away: it hears of the new key while it tries its own ports."""
+    node = Node(mesh.home / "one", mesh.cluster)
+    mesh.nodes["one"] = node
+    turns: list[bytes] = []
+
+    def meanwhile(context: SyncContext, address: str, key: bytes, hello: bytes) -> None:
+        turns.append(key)
+        if len(turns) == 1:
+            rotated = asyncio.run_coroutine_threadsafe(
+                node.membership.keep(lambda keeper: keeper.rotate()), loop
+            )
+            rotated.result(10)
+        require_join_guarded(context, address, key, hello)
+
+    loop = asyncio.get_running_loop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership, "require_join_guarded", meanwhile)
+        await node.membership.start()
+    assert turns == [mesh.cluster.join_server.public, node.ring.current.join_server.public]
 
 
 async def test_a_token_that_one_member_issued_is_good_at_another_once(mesh: Mesh) -> None:
