@@ -145,8 +145,7 @@ class App:
         self._stopping.append(self.driver.close)
         self.plane.start(self.driver.received)
         await asyncio.to_thread(require_guarded, context, self.plane.bound_address, keys.pair.public)
-        ring = KeyRing(start.cluster, data.path)
-        await self._start_http(token, ring)
+        await self._start_http(token, ring := KeyRing(start.cluster, data.path))
         settings = Settings(
             bind=bind,
             bulk=advertised(self.plane.bound_address, advertise, 1),

@@ -23,6 +23,24 @@ class Unguarded(Exception):
     """A socket lets strangers in: the node must not go on."""
 
 
+LEAST_LIBZMQ = (4, 3, 5)
+"""What everything here was measured with; earlier ones have known holes before the handshake is over."""
+
+
+def require_library(version: tuple[int, int, int] | None = None, *, curve: bool | None = None) -> None:
+    """libzmq is recent enough, and can encrypt; a system's own may be neither. Raises Unguarded."""
+    major, minor, patch = version or zmq.zmq_version_info()
+    if (major, minor, patch) < LEAST_LIBZMQ:
+        least = ".".join(map(str, LEAST_LIBZMQ))
+        raise Unguarded(
+            f"libzmq is {major}.{minor}.{patch}, at least {least} is needed: install pyzmq from its wheel"
+        )
+    if not (zmq.has("curve") if curve is None else curve):
+        raise Unguarded(
+            "libzmq was built without CURVE, so nothing could be encrypted: install pyzmq's wheel"
+        )
+
+
 def require_guarded(context: SyncContext, address: str, server_key: bytes) -> None:
     """A plane at `address` (`host:port`) refuses an unknown key, and a client without any. Raises Unguarded."""
     if not refuses_strangers(context, address, server_key):

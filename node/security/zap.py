@@ -13,6 +13,7 @@ import zmq
 from zmq.utils import z85
 
 from node.security.roster import Roster
+from node.security.selftest import require_library
 from node.transport.base import SyncContext, SyncSocket
 
 MESH = b"mesh"
@@ -40,7 +41,8 @@ class ZapHandler:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Raises ZMQError when the context has a handler already."""
+        """Raises ZMQError when the context has a handler already, Unguarded for a libzmq that cannot do this."""
+        require_library()
         self._socket = self._context.socket(zmq.REP, socket_class=zmq.Socket)
         self._socket.linger = 0
         self._socket.bind(ENDPOINT)

@@ -13,7 +13,13 @@ import zmq
 from gossip.identity import NodeId
 from node.security.keys import NodeKeys, Pair
 from node.security.roster import Entry, Roster
-from node.security.selftest import Unguarded, refuses_plain, refuses_strangers, require_guarded
+from node.security.selftest import (
+    Unguarded,
+    refuses_plain,
+    refuses_strangers,
+    require_guarded,
+    require_library,
+)
 from node.security.zap import ZapHandler
 from node.transport.base import CannotBind, SyncContext, SyncSocket
 from node.transport.hangup import hang_up
@@ -292,6 +298,15 @@ async def test_self_test_tells_an_open_socket(stack: contextlib.ExitStack) -> No
         assert not await asyncio.to_thread(refuses_strangers, node.context, address, keys.pair.public)
         with pytest.raises(Unguarded, match=f"{address} did not refuse an unknown key"):
             await asyncio.to_thread(require_guarded, node.context, address, keys.pair.public)
+
+
+def test_a_library_that_is_too_old_or_cannot_encrypt_is_told() -> None:
+    require_library()
+    require_library((5, 0, 0), curve=True)
+    with pytest.raises(Unguarded, match=r"libzmq is 4\.3\.4, at least 4\.3\.5 is needed"):
+        require_library((4, 3, 4))
+    with pytest.raises(Unguarded, match="without CURVE"):
+        require_library((4, 3, 5), curve=False)
 
 
 async def test_self_test_tells_a_socket_without_curve(stack: contextlib.ExitStack) -> None:
