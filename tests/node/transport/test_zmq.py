@@ -358,7 +358,7 @@ async def test_a_peer_that_restarts_in_place_is_met_again(stack: contextlib.Exit
     await until(lambda: before.inbox)
     address = before.plane.bound_address
     before.plane.close()
-    after = Node(stack, other, listing(one, other), bind=address)
+    after = await reopened(stack, other, listing(one, other), address)
     await until(lambda: sender.send(after, b"2") and after.inbox)
     assert after.inbox[0] == (one.id, b"2")
 
