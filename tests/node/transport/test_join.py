@@ -38,14 +38,13 @@ class Member:
         self.saved: list[bytes] = []
         stack.callback(self.server.close)
         self.joined: list[Entry] = []
-        self.server.start(
-            Household(
-                me=lambda: entry(self.keys),
-                on_joined=self.joined.append,
-                on_redeemed=self.redeemed.append,
-                save=lambda: self.saved.append(self.tickets.encode()),
-            )
+        self.house = Household(
+            me=lambda: entry(self.keys),
+            on_joined=self.joined.append,
+            on_redeemed=self.redeemed.append,
+            save=lambda: self.saved.append(self.tickets.encode()),
         )
+        self.server.start(self.house)
 
     async def meets(self, keys: NodeKeys, boot: int = 1, cluster: ClusterKey | None = None) -> JoinAnswer:
         """A newcomer says hello here."""
@@ -210,6 +209,22 @@ async def test_after_a_rotation_only_the_new_key_opens(member: Member) -> None:
     await member.meets(late, cluster=member.ring.current)
     assert member.server.bound_address == address
     assert set(member.roster.keys) == {member.keys.id, late.id}
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::1]:0", "[::]:0"])
+async def test_a_rotation_keeps_the_port_whatever_is_bound(member: Member, bind: str) -> None:
+    server = JoinServer(member.context, bind=bind, book=Book(member.ring, member.roster, member.tickets))
+    address = server.bound_address
+    member.ring.rotate()
+    server.rekey()
+    local = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+    key = member.ring.current.join_server.public
+    server.start(member.house)
+    try:
+        await asyncio.to_thread(require_join_guarded, member.context, local, key, unproven_hello())
+        assert server.bound_address == address
+    finally:
+        server.close()
 
 
 async def test_the_self_test_passes_here_and_fails_where_anyone_is_welcome(
