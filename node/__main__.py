@@ -34,9 +34,10 @@ def _run(config: Config, flags: Flags) -> int:
     from node.data_directory import CannotStart
     from node.security.keys import BadKey
     from node.security.roster import BadRoster
+    from node.security.selftest import Unguarded
     from node.security.token import BadToken
-    from node.security.zap import Unguarded
     from node.transport.base import CannotBind
+    from node.transport.hello import JoinFailed
     from state.storage.log import Damaged, Unreadable
 
     refusals = (
@@ -47,6 +48,7 @@ def _run(config: Config, flags: Flags) -> int:
         BadRoster,
         BadToken,
         CannotBind,
+        JoinFailed,
         Unguarded,
         Unreadable,
     )

@@ -8,6 +8,7 @@ import secrets as chance
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any
 
@@ -34,13 +35,16 @@ from node.execution.roots import FolderRoots
 from node.execution.runner import Runner
 from node.execution.secrets import Secrets
 from node.membership import Membership
-from node.membership_driver import Identity, Settings
+from node.membership_config import Identity, Settings
 from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
+from node.security.keyring import KeyRing
 from node.security.keys import load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
+from node.security.selftest import require_guarded
 from node.security.token import JoinToken
-from node.security.zap import ZapHandler, require_guarded
+from node.security.zap import ZapHandler
+from node.serving.admission import MeshAdmission
 from node.serving.calls import Calls
 from node.serving.driver import Driver, boottime
 from node.serving.export import Exporter
@@ -53,6 +57,7 @@ from node.serving.service import MeshService
 from node.stewardship.ownership import OwnershipConfig
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
+from node.transport.entrance import enter
 from node.transport.zmq import Plane
 from plugins.http import NetworkRules
 from plugins.registry import Registry
@@ -109,7 +114,7 @@ class App:
         given = Given(
             join=self._join, key_file=config.mesh.key_file, seeds=config.mesh.seeds, mdns=config.mesh.mdns
         )
-        start = await decide(data.path, given)
+        start = await decide(data.path, given, enter=partial(enter, data.path, config.node.name))
         if not isinstance(start, Start):
             raise CannotStart(start.message)
         keys = load_keys(data.path)
@@ -120,7 +125,7 @@ class App:
         raise_boot(data.path)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
-        gate = ZapHandler(context, roster, start.cluster.join_client.public)
+        gate = ZapHandler(context, roster)
         gate.start()
         self._stopping.append(gate.stop)
         self.gate = gate
@@ -142,7 +147,7 @@ class App:
         self._stopping.append(self.driver.close)
         self.plane.start(self.driver.received)
         await asyncio.to_thread(require_guarded, context, self.plane.bound_address, keys.pair.public)
-        await self._start_http(token)
+        await self._start_http(token, ring := KeyRing(start.cluster, data.path))
         settings = Settings(
             bind=bind,
             bulk=advertised(self.plane.bound_address, advertise, 1),
@@ -151,12 +156,15 @@ class App:
             data_dir=data.path,
             advertise=advertise,
         )
-        identity = Identity(keys=keys, boot=boot, cluster=start.cluster, roster=roster)
+        identity = Identity.load(data.path, keys=keys, boot=boot, ring=ring, roster=roster)
         self.membership = Membership(
             context, identity, settings, on_change=self._member_changed, on_conflict=self._conflict
         )
         self._stopping.append(self.membership.stop)
         await self.membership.start()
+        self._admission.membership = self.membership
+        gate.refused = 0  # the self-test's own
+        self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
         self._discover(start)
         self._background(self._watch())
@@ -241,10 +249,14 @@ class App:
         operations.update(self.service.operations())
         self.driver.on_stall = lambda _: self._update_meta()
 
-    async def _start_http(self, token: str | None) -> None:
+    async def _start_http(self, token: str | None, ring: KeyRing) -> None:
         http = self.config.http
         access = Access(token=token, allowed_hosts=frozenset(http.allowed_hosts))
-        app = create_app(self.service, self.registry, access=access, node_id=self.me, version=self.version)
+        self._admission = MeshAdmission(self.me, self.roster, ring)
+        app = create_app(
+            self.service, self.registry, access=access, node_id=self.me, version=self.version,
+            admission=self._admission,
+        )  # fmt: skip
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._stopping.append(runner.cleanup)
@@ -271,7 +283,9 @@ class App:
             me = Found(
                 mesh=start.cluster.mesh_id, region=self.config.node.region, join=self.membership.join_address
             )
-            self._background(Mdns(self.me, me).run(self.membership.propose))
+            self._background(
+                Mdns(self.me, me, known=lambda node: node in self.roster.keys).run(self.membership.guess)
+            )
         self.token = JoinToken((self.membership.join_address,), start.cluster).text()
 
     def _background(self, coroutine: Any) -> None:

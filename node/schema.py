@@ -201,8 +201,9 @@ class Drain(msgspec.Struct, kw_only=True):
 
 
 class Node(msgspec.Struct, kw_only=True):
-    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s}. `draining`: it is to be emptied;
-    `drain`: how far that is, where the node answered. `reason`: why it is not ready.
+    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s, refused (handshakes, hellos and
+    messages turned away)}. `draining`: it is to be emptied; `drain`: how far that is, where the node answered.
+    `reason`: why it is not ready.
     """
 
     id: str
@@ -288,3 +289,37 @@ class Why(msgspec.Struct, kw_only=True):
     state: str
     reasons: list[str]
     nodes: list[dict[str, Any]]
+
+
+class JoinToken(msgspec.Struct, kw_only=True):
+    """A one-time token as the mesh remembers it. `state`: open, used, expired, withdrawn; `used`: by which nodes."""
+
+    id: str
+    state: Literal["open", "used", "expired", "withdrawn"]
+    uses: int
+    used: list[str]
+    expires_at: str
+    issued_by: str
+
+
+class IssuedToken(JoinToken, kw_only=True):
+    """`token` is shown this once; `command` starts a node with it."""
+
+    token: str
+    command: str
+
+
+class JoinKey(msgspec.Struct, kw_only=True):
+    """`generation`: how often the key of the mesh was rotated. The key itself is in no answer."""
+
+    mesh: str
+    generation: int
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """Whether a node may speak on the mesh; `generation` of the mesh's key after that."""
+
+    node: str
+    name: str
+    revoked: bool
+    generation: int

@@ -12,6 +12,7 @@ from node.security.keys import (
     raise_boot,
     read_cluster_key,
     store_cluster_key,
+    unpack_cluster_key,
 )
 
 
@@ -66,8 +67,8 @@ def test_the_cluster_key_survives_its_file_and_shows_nowhere(tmp_path: Path) -> 
 
 def test_derived_pairs_are_stable_and_distinct() -> None:
     key, other = ClusterKey(b"a" * 32), ClusterKey(b"b" * 32)
-    pairs = [key.join_server, key.join_client, other.join_server, other.join_client]
-    assert len({pair.public for pair in pairs}) == 4
+    assert key.join_server.public != other.join_server.public
+    assert len({one.proof(who) for one in (key, other) for who in (b"n" * 40, b"m" * 40)}) == 4
     assert key.join_server == ClusterKey(b"a" * 32).join_server
     assert key.mesh_id != other.mesh_id
 
@@ -85,3 +86,26 @@ def test_a_bad_key_file_is_named_without_its_content(tmp_path: Path, text: str) 
 def test_an_absent_key_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadKey, match=r"cannot read the key file .*absent: No such file"):
         read_cluster_key(tmp_path / "absent")
+
+
+def test_a_rotated_key_is_of_the_same_mesh_and_later(tmp_path: Path) -> None:
+    first = new_cluster_key()
+    second = first.rotated()
+    third = second.rotated()
+    assert first.mesh_id == second.mesh_id == third.mesh_id
+    assert len({key.join_server.public for key in (first, second, third)}) == 3
+    assert third.replaces(second)
+    assert second.replaces(first)
+    assert not first.replaces(second)
+    assert not first.replaces(first)
+    assert not new_cluster_key().rotated().replaces(first)
+    for key in (first, second, third):
+        assert unpack_cluster_key(key.packed()) == key
+        store_cluster_key(tmp_path, key)
+        assert load_cluster_key(tmp_path) == key
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 31, b"x" * 43, b"x" * 32 + b"\0" * 12])
+def test_what_is_no_key_is_not_unpacked(data: bytes) -> None:
+    with pytest.raises(ValueError, match="key"):
+        unpack_cluster_key(data)
