@@ -193,6 +193,20 @@ def specs_are_as_submitted(world: "World") -> None:
                     assert raw == task.raw, f"I7: {task.id} is {raw!r} at {node.name}"
 
 
+def meanings_agree(world: "World") -> None:
+    """I10: replicas do not only hold the same facts, they read the same out of them."""
+    for task in world.tasks:
+        read = set()
+        for node in world.members:
+            ledger = node.core.replicator.ledgers.get(task.slot) if node.core.replicates(task.slot) else None
+            entry = ledger.batches.get(task.batch) if ledger is not None else None
+            if entry is not None:
+                facts = entry.tasks.get(task.index)
+                wanted = join.desired(facts.wishes) if facts is not None else join.NOTHING_DESIRED
+                read.add((state_of(entry, task.index), repr(wanted)))
+        assert len(read) <= 1, f"I10: {task.id} means {sorted(read)}"
+
+
 def deleted_stays_deleted(world: "World") -> None:
     """I15: no deleted task returns."""
     for task in world.tasks:

@@ -7,6 +7,7 @@ Every decision is drawn from one generator and recorded in a running hash: the s
 import hashlib
 import random
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +46,7 @@ class Network:
         self._hash = hashlib.blake2b(digest_size=16)
         self.kinds: Counter[str] = Counter()
         self.sent_by: Counter[str] = Counter()
+        self.limit = sys.maxsize
 
     @property
     def names(self) -> list[str]:
@@ -64,6 +66,7 @@ class Network:
     def send(self, source: str, destination: str, payload: bytes) -> None:
         self._note("sent", source, destination)
         self.sent_by[source] += 1
+        assert self.kinds["sent"] <= self.limit, f"I18: {self.limit} messages have been sent"
         link = self._links.get((source, destination), self._default)
         if not self.passes(source, destination):
             self._note("cut", source, destination)

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gossip.member import RANK, Member
+from gossip.identity import NodeId
+from gossip.member import LIVE, RANK, Member, State
 from node.execution.jobs import Job, JobKey
-from sharding.key import parse
+from sharding.key import TaskId, parse
 from state import join, model
-from state.envelope import Writer
+from state.entries import RunFacts
+from state.envelope import Writer, writer_boot, writer_node
 from state.ledger import Change
-from state.model import Claim, Progress, RunFact
+from state.model import FIRST_RUN, NO_TOKEN, Claim, Progress, RunFact, Token
 from tests.sim.node import SimNode
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class Watch:
         self._epochs: dict[object, int] = {}
         self._tokens: dict[object, Any] = {}
         self._claimed: dict[object, tuple[int, int]] = {}
+        self._holders: dict[tuple[str, int, int], Token] = {}
+        self._handed: set[tuple[str, int, int]] = set()
         self._writers: dict[str, tuple[str, int]] = {}
 
     # ---- what nodes tell
@@ -36,6 +40,15 @@ class Watch:
             f"I12: {node.core.writer} lives twice"
         )
         node.core.listeners.append(lambda slot, changes, author: self._changed(node, slot, changes, author))
+
+        taken = node.core.steward.handover
+
+        def handover(slots: list[int]) -> None:
+            mine = node.core.steward.table.mine
+            self._handed.update((node.name, node.life, slot) for slot in slots if slot not in mine)
+            taken(slots)
+
+        vars(node.core.steward)["handover"] = handover
 
     def settled(self, node: SimNode, ticket: int, level: int) -> None:
         self.world.workload.settled(node, ticket, level)
@@ -53,21 +66,39 @@ class Watch:
             assert member.incarnation <= own, f"I14: {node.name} has raised the incarnation of {member.id}"
 
     def leased(self, node: SimNode, job: Any) -> None:
-        """I6: a shard that is leased again by the same steward begins where its last checkpoint is, or later."""
+        """What the steward that leases this knows of it, by its own ledger."""
         assert isinstance(job, Job)
-        token = tuple(job.token)
-        steward = self.world.member_of(str(token[1]))
-        task = parse(job.key.task)
-        if steward is None or task is None or not steward.up or steward.boot != token[2]:
+        steward, task = self.world.member_of(str(job.token[1])), parse(job.key.task)
+        if steward is None or task is None or not steward.up or steward.boot != job.token[2]:
             return
         ledger = steward.core.replicator.ledgers.get(task.slot)
         entry = ledger.batches.get(task.batch) if ledger is not None else None
-        facts = entry.tasks.get(task.place) if entry is not None else None
-        run = facts.runs.get(job.key.run) if facts is not None else None
-        if run is None or job.key.kind not in ("shard", "solo"):
+        if entry is None or task.slot not in steward.core.steward.table.mine:
             return
+        facts = entry.tasks.get(task.place)
+        run = facts.runs.get(job.key.run) if facts is not None else None
+        if job.key.kind == "solo" and job.key.run == FIRST_RUN and not steward.frozen:
+            self._not_over(job, entry.done, task.place)
+        if run is not None and job.key.kind == "shard":
+            self._planned(steward, job, task, run)
+            self._from_checkpoint(job, run)
+
+    def _not_over(self, job: Job, done: Any, place: int) -> None:
+        """I16: what is over is not begun again by one who knows."""
+        assert place not in done, f"I16: {job.key} is over and was leased again"
+
+    def _planned(self, steward: SimNode, job: Job, task: TaskId, run: RunFacts) -> None:
+        """I3: a shard is leased of the plan that counts, once that plan is durable."""
+        plan = join.plan_of(run)
+        assert plan is not None, f"I3: {job.key} has no plan"
+        needle = f"p|{task.batch}|{task.place}|{job.key.run}|{steward.core.writer}".encode()
+        unsynced = any(item[0] == task.slot and needle in item[3] for item in steward.disk.pending)
+        assert not unsynced or len(run.plans) > 1, f"I3: {job.key} was leased before its plan was durable"
+
+    def _from_checkpoint(self, job: Job, run: RunFacts) -> None:
+        """I6: a shard that is leased again by the same steward begins where its last checkpoint is, or later."""
         live = join.live_shards(run).get(job.key.shard)
-        if live is not None and live.position is not None and live.token == token:
+        if live is not None and live.position is not None and live.token == tuple(job.token):
             resume = job.resume if job.resume is not None else -1
             assert resume >= live.position, f"I6: {job.key} resumes at {resume}, {live.position} is recorded"
 
@@ -93,6 +124,12 @@ class Watch:
                 self._checkpoints(seen_by, key, fact, author)
             elif isinstance(fact, Claim):
                 self._epoch(seen_by, slot, fact, author)
+                if author == node.core.writer:
+                    self._takes_over(node, slot, fact)
+                self._holders[node.name, node.life, slot] = max(
+                    self._holders.get((node.name, node.life, slot), NO_TOKEN),
+                    (fact.epoch, writer_node(author), writer_boot(author)),
+                )
             elif isinstance(fact, RunFact):
                 self._finality(seen_by, key, fact, author)
 
@@ -109,6 +146,22 @@ class Watch:
         where = (seen_by, slot, author)
         assert fact.epoch > self._epochs.get(where, 0), f"I3: {where} claims epoch {fact.epoch} again"
         self._epochs[where] = fact.epoch
+
+    def _takes_over(self, node: SimNode, slot: int, fact: Claim) -> None:
+        """I3: a slot is taken only when it is handed over, or when its steward has been dead for the delay."""
+        epoch, holder, boot = self._holders.get((node.name, node.life, slot), NO_TOKEN)
+        assert fact.epoch > epoch, f"I3: {node.name} claims slot {slot} with epoch {fact.epoch} after {epoch}"
+        member = node.core.ownership.members.get(NodeId(holder))
+        handed = (node.name, node.life, slot) in self._handed
+        self._handed.discard((node.name, node.life, slot))
+        if member is None or member.boot != boot or member.id == node.name or handed:
+            return
+        delay = node.core.config.ownership.takeover_delay
+        assert member.state not in LIVE or not member.meta.ready, (
+            f"I3: slot {slot} was taken from live {holder}"
+        )
+        early = member.state is State.DEAD and node.now < member.since + delay
+        assert not early, f"I3: {node.name} took slot {slot} before the delay"
 
     def _finality(self, seen_by: object, key: str, fact: RunFact, author: Writer) -> None:
         """A run that a writer has ended stays ended for it, in the same or a better way."""
