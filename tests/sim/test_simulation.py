@@ -1,17 +1,30 @@
 """Whole nodes under faults: the code that ships, on simulated time, network and disk."""
 
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.sim.run import tune
 from tests.sim.world import World
 
 SEEDS = int(os.environ.get("SIM_SEEDS", "300"))
 FIRST = int(os.environ.get("SIM_SEED", "1"))
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_collections() -> Iterator[None]:
+    """As `node.app` has it: worlds are large and short."""
+    before = gc.get_threshold()
+    tune()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
