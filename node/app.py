@@ -311,7 +311,8 @@ class App:
 
     def _conflict(self, conflict: Conflict) -> None:
         if conflict.id == self.me and conflict.boot > self.core.boot:
-            return self._outlived(conflict.boot)
+            self._outlived(conflict.boot)
+            return
         log.error(
             "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
         )

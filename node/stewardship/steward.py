@@ -102,7 +102,8 @@ class Steward:
     def settled(self, ticket: int, level: int) -> None:
         """A write of ours is as durable as it gets: plans that waited for it are leased, unless it is on no disk."""
         if not level:
-            return self.recording.wait_on(ticket)
+            self.recording.wait_on(ticket)
+            return
         for work in self.recording.settled(ticket):
             run = work.run
             if run is None or run.phase != "wait":
