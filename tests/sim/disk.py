@@ -93,10 +93,10 @@ class SimDisk:
         scan = log._Scan(_NUMBER, cast("Path", _InMemory(data)))
         payloads = [payload for _, _, payload in scan.records()]
         assert scan.complete() or (scan.torn() and log.Log._whole_until(scan)), (
-            "a torn write looks like damage"
+            "I11: a torn write looks like damage"
         )
         assert len(payloads) == len(self.content.records), (
-            "a start reads what was synced, no more and no less"
+            "I11: a start reads what was synced, no more and no less"
         )
         self.content.tail = b""
         names = (name for name, _ in self.content.records)

@@ -179,7 +179,7 @@ class Faults:
         copy, node.backup = node.backup, None
         if copy is not None and node.up and not self._over:
             node.crash()
-            self._lost(node.disk.restore(copy))
+            self.lost(node.disk.restore(copy))
             self.world.hits["older copy restored"] += 1
             self._after(lasts * 0.3, functools.partial(self._revive, node))
 
@@ -190,11 +190,11 @@ class Faults:
             return False
         node.crash()
         node.backup = None
-        self._lost(node.disk.wipe())
+        self.lost(node.disk.wipe())
         self._after(lasts * 0.3, functools.partial(self._revive, node))
         return True
 
-    def _lost(self, names: list[Name]) -> None:
+    def lost(self, names: list[Name]) -> None:
         """What no disk holds any more nobody can ask for."""
         gone = {name for name in names if not self.world.holders(name)}
         for task in self.world.workload.tasks:

@@ -13,7 +13,7 @@ from node.stewardship.recording import Recording
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.steward import Steward
 from plugins import ordering
-from state import join, model
+from state import model
 from tests.sim.model import ModelSink, Place
 from tests.sim.patching import Change, around
 
@@ -115,20 +115,6 @@ def any_token_is_taken() -> list[Change]:
 
 
 @planted
-def running_jobs_keep_their_owner() -> list[Change]:
-    """A job that a new steward leases again while it runs goes on to report to the old one."""
-
-    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
-        def lease(self: Executor, owner: Any, jobs: list[Any], now: float) -> None:
-            fresh = [job for job in jobs if job.key not in self._leases]
-            real(self, owner, fresh, now)
-
-        return lease
-
-    return [around(Executor, "lease", wrap)]
-
-
-@planted
 def final_reports_are_said_once() -> list[Change]:
     """A final report that nobody has noted is not repeated."""
 
@@ -202,12 +188,6 @@ def leases_before_the_plan_is_durable() -> list[Change]:
         return planned
 
     return [around(Recording, "_planned_run", wrap)]
-
-
-@planted
-def own_plan_counts() -> list[Change]:
-    """A steward goes by the plan of the highest token, which may come after shards of another were done."""
-    return [(join, "plan_of", lambda run: max(run.plans.values(), key=lambda p: p.token, default=None))]
 
 
 @planted

@@ -7,12 +7,12 @@ from typing import Any
 from node.effects import Resend, Send, Settled
 from node.messages import Stored
 from node.replication import Replicator, _Ticket
-from state import document, join, ledger, model, sync
+from state import document, join, model, sync
 from state.entries import Batch
 from state.envelope import Writer, writer_boot, writer_node
 from state.ledger import Ledger
 from state.storage import log
-from tests.sim import disk, node
+from tests.sim import node
 from tests.sim.patching import Change, around
 
 MUTANTS: dict[str, Callable[[], list[Change]]] = {}
@@ -103,20 +103,6 @@ def torn_write_is_damage() -> list[Change]:
 def boot_from_the_counter_alone() -> list[Change]:
     """A restored data directory counts its boots on from where the backup was made."""
     return [(node, "boot_floor", lambda wall: 0)]
-
-
-@planted
-def unsynced_survives_in_the_index() -> list[Change]:
-    """Envelopes can be resent before they are durable here, so a crash leaves others ahead of their author."""
-
-    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
-        def write(self: disk.SimDisk, items: list[disk.Item]) -> None:
-            real(self, items)
-            self.by_name.update({item[:3]: item[3] for item in items})
-
-        return write
-
-    return [around(disk.SimDisk, "write", wrap)]
 
 
 # ---- sequences and digests
@@ -238,14 +224,6 @@ def terminal_is_not_final() -> list[Change]:
         return max(values, key=lambda fact: (fact.token, fact.finished_ms), default=None)
 
     return [(join, "run_fact", fact_of)]
-
-
-@planted
-def later_end_counts() -> list[Change]:
-    """Of two ends of a shard the later counts, not the better."""
-    return [
-        (ledger, "better_end", lambda first, second: max(first, second, key=lambda e: (e.token, e.at_ms)))
-    ]
 
 
 @planted

@@ -26,7 +26,7 @@ from tests.sim.watch import Watch
 from tests.sim.workload import Submitted, Workload
 
 SLOTS = 32
-SIZES = (5, 5, 6, 7)
+SIZES = (5, 5, 5, 5, 6, 7)
 MESSAGES = 500
 """A second and node at most, in the mean; about 60 are usual. More: nodes excite each other."""
 
@@ -97,7 +97,7 @@ class World:
         for node in self.members:
             node.seeds = [(other.name, other.name) for other in (first, second) if other is not node]
             node.start()
-        self.clock.run_for(5.0)
+        self.clock.run_for(3.0)
 
     def _step(self) -> None:
         for _ in range(self.rng.randint(0, 2)):
@@ -114,16 +114,21 @@ class World:
 
     def heal(self) -> None:
         """End of the safety phase: everything is up, connected and calm."""
-        self.clock.run_for(10.0)  # faults under way run out
+        self.clock.run_for(9.0)  # faults under way run out
         self.troubles.end()
         if self.rng.random() < 0.25:
             self._lose(self.rng.choice(self.members))
 
     def _lose(self, node: SimNode) -> None:
-        """A node that never comes back; first everybody catches up, as it may hold the only copy of something."""
+        """A node dies under load and never comes back; before that everybody catches up, as it may hold the only copy
+        of something old."""
         self.eventually(40.0, checkers.replicas_agree)
+        for _ in range(4):
+            self.workload.submit(records=60)
+        self.clock.run_for(0.8)
         node.crash()
         self.members.remove(node)
+        self.troubles.lost(list(node.disk.by_name))
         self.hits["lost for good"] += 1
 
     def settle(self) -> None:
