@@ -13,7 +13,7 @@ from node.stewardship.leasing import Leasing
 from node.stewardship.recording import Recording
 from node.stewardship.steward import Steward
 from node.stewardship.table import Table
-from state.ledger import Ledger
+from state.index import Index
 from tests.sim import faults
 from tests.sim.patching import Change, around, changed
 
@@ -198,10 +198,10 @@ def _of_others(hits: Hits) -> list[Change]:
     def refute(self: Own, accused: int, now: float) -> None:
         hits["suspicion refuted"] += 1
 
-    def index_fact(self: Ledger, batch: Any, parts: list[str], fact: Any) -> None:
+    def index_fact(self: Index, batch: Any, parts: list[str], fact: Any) -> None:
         hits["fact before its task"] += not batch.parts
         if parts[0] == "p":
             run = batch.task(int(parts[2])).run(parts[3])
             hits["two plans of one run"] += bool(run.plans) and parts[4] not in run.plans
 
-    return [_counted(Own, "_refute", refute), _counted(Ledger, "_index_fact", index_fact)]
+    return [_counted(Own, "_refute", refute), _counted(Index, "_fact", index_fact)]

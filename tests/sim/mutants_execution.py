@@ -1,5 +1,6 @@
 """Planted bugs of ownership, stewardship, leases and sinks."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -73,7 +74,7 @@ def adopted_once_for_ever() -> list[Change]:
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
         def release(self: Steward, slot: int) -> None:
-            adopted = set(self._adopted)
+            adopted = copy.deepcopy(self._adopted)
             real(self, slot)
             self._adopted = adopted
 

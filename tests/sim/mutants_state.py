@@ -10,6 +10,7 @@ from node.replication import Replicator, _Ticket
 from state import document, join, model, sync
 from state.entries import Batch
 from state.envelope import Writer, writer_boot, writer_node
+from state.index import Index
 from state.ledger import Ledger
 from state.storage import log
 from tests.sim import node
@@ -246,15 +247,15 @@ def last_claim_heard_counts() -> list[Change]:
     """The steward is who claimed last in order of arrival, not by the largest claim."""
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
-        def index(self: Ledger, segment: Any, key: str, fact: Any) -> None:
+        def add(self: Index, segment: Any, key: str, fact: Any) -> None:
             real(self, segment, key, fact)
             if isinstance(fact, model.Claim):
                 author = Writer(key.split("|")[1])
-                self._claim = (fact.epoch, writer_node(author), writer_boot(author))
+                self.claim = (fact.epoch, writer_node(author), writer_boot(author))
 
-        return index
+        return add
 
-    return [around(Ledger, "_index", wrap)]
+    return [around(Index, "add", wrap)]
 
 
 @planted
@@ -262,7 +263,7 @@ def early_facts_are_dropped() -> list[Change]:
     """What was known of a task before its spec came is forgotten when it comes."""
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
-        def index(self: Ledger, segment: Any, key: str, name: str, part: Any) -> None:
+        def index(self: Index, segment: Any, key: str, name: str, part: Any) -> None:
             known = self.batches.get(name)
             if known is not None and not known.parts:
                 self.batches[name] = Batch(segment, part)
@@ -270,4 +271,4 @@ def early_facts_are_dropped() -> list[Change]:
 
         return index
 
-    return [around(Ledger, "_index_part", wrap)]
+    return [around(Index, "_part", wrap)]

@@ -39,16 +39,23 @@ class Watch:
         assert self._writers.setdefault(node.core.writer, life) == life, (
             f"I12: {node.core.writer} lives twice"
         )
+        for slot, ledger in node.core.replicator.ledgers.items():
+            self._holders[node.name, node.life, slot] = ledger.claim()
         node.core.listeners.append(lambda slot, changes, author: self._changed(node, slot, changes, author))
 
-        taken = node.core.steward.handover
+        taken, lease = node.core.steward.handover, node.core.steward.leasing._lease
 
         def handover(slots: list[int]) -> None:
             mine = node.core.steward.table.mine
             self._handed.update((node.name, node.life, slot) for slot in slots if slot not in mine)
             taken(slots)
 
+        def leased(to: NodeId, jobs: list[Job]) -> None:
+            self._leases(node, jobs)
+            lease(to, jobs)
+
         vars(node.core.steward)["handover"] = handover
+        vars(node.core.steward.leasing)["_lease"] = leased
 
     def settled(self, node: SimNode, ticket: int, level: int) -> None:
         self.world.workload.settled(node, ticket, level)
@@ -65,23 +72,19 @@ class Watch:
             own = subject.swim.members[subject.name].incarnation
             assert member.incarnation <= own, f"I14: {node.name} has raised the incarnation of {member.id}"
 
-    def leased(self, node: SimNode, job: Any) -> None:
-        """What the steward that leases this knows of it, by its own ledger."""
-        assert isinstance(job, Job)
-        steward, task = self.world.member_of(str(job.token[1])), parse(job.key.task)
-        if steward is None or task is None or not steward.up or steward.boot != job.token[2]:
-            return
-        ledger = steward.core.replicator.ledgers.get(task.slot)
-        entry = ledger.batches.get(task.batch) if ledger is not None else None
-        if entry is None or task.slot not in steward.core.steward.table.mine:
-            return
-        facts = entry.tasks.get(task.place)
-        run = facts.runs.get(job.key.run) if facts is not None else None
-        if job.key.kind == "solo" and job.key.run == FIRST_RUN and not steward.frozen:
-            self._not_over(job, entry.done, task.place)
-        if run is not None and job.key.kind == "shard":
-            self._planned(steward, job, task, run)
-            self._from_checkpoint(job, run)
+    def _leases(self, steward: SimNode, jobs: list[Job]) -> None:
+        """What a steward leases, against what its own ledger says at that moment."""
+        for job in jobs:
+            task = parse(job.key.task)
+            assert task is not None
+            entry = steward.core.replicator.ledgers[task.slot].batches[task.batch]
+            facts = entry.tasks.get(task.place)
+            run = facts.runs.get(job.key.run) if facts is not None else None
+            if job.key.kind == "solo" and job.key.run == FIRST_RUN:
+                self._not_over(job, entry.done, task.place)
+            if run is not None and job.key.kind == "shard":
+                self._planned(steward, job, task, run)
+                self._from_checkpoint(job, run)
 
     def _not_over(self, job: Job, done: Any, place: int) -> None:
         """I16: what is over is not begun again by one who knows."""
