@@ -32,7 +32,8 @@ class Submitted:
     excused: bool = False
     cancelled: bool = False
     deleted: list[Name] = field(default_factory=list)
-    runs: list[str] = field(default_factory=list)
+    runs: dict[str, list[Name]] = field(default_factory=dict)
+    """Further runs that were asked for, with the envelopes that ask."""
 
     @property
     def grows(self) -> bool:
@@ -169,7 +170,7 @@ class Workload:
         found = ledger.batches.get(task.batch) if ledger is not None else None
         return found if found is not None and task.index in found.present else None
 
-    def wish(self, node: SimNode, task: Submitted, kind: str, run: str = "") -> None:
+    def wish(self, node: SimNode, task: Submitted, kind: str, run: str = "") -> list[Name]:
         self._keys += 1
         arguments = {"priority": self.rng.randint(0, 9)} if kind == "priority" else {}
         fact = wish(
@@ -184,7 +185,7 @@ class Workload:
             if kind == "delete" and level:
                 task.deleted += names
 
-        self._write(node, task.slot, [fact], answer)
+        return self._write(node, task.slot, [fact], answer)
 
     def run_again(self, node: SimNode, task: Submitted) -> bool:
         """Another run of an incremental task whose source has grown, once all runs before are over everywhere."""
@@ -196,8 +197,7 @@ class Workload:
         source = self.world.source(task)
         before = self.world.sink.sizes.get((source["name"], wanted[-1]), source["records"])
         self.world.sink.sizes[source["name"], run] = before + self.rng.randint(1, 30)
-        task.runs.append(run)
-        self.wish(node, task, "run", run)
+        task.runs[run] = self.wish(node, task, "run", run)
         return True
 
     def over(self, node: SimNode, task: Submitted, run: str) -> bool:
