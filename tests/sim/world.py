@@ -162,7 +162,7 @@ class World:
         for task in tasks:
             node = next((n for n in self.members if n.core.replicates(task.slot)), None)
             if node is not None and self.workload.entry(node, task) is not None:
-                self.workload.wish(node, task, self.rng.choice(("pause", "cancel")))
+                self.workload.wish(node, task, self.rng.choice(("pause", "cancel", "delete")))
                 held.append(task)
         self.clock.run_for(2.0)
         since = self.clock.now
