@@ -5,16 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 300
 SEED ?= 1
-NODES ?= 5
+NODES ?= 0
+SECONDS ?= 600
+CAP ?= 2000
 WORKERS ?= 2
 
-.PHONY: help demo test check sim chaos bench fmt
+.PHONY: help demo test check sim sim-mutants chaos bench fmt
 
 help:
 	@echo "make demo   start three nodes here, collect real input through them, kill one, compare the result"
 	@echo "make test   run the tests (those that need root or ../shared say so and are skipped where it is missing)"
 	@echo "make check  ruff, mypy, the import rules, the wheel in an empty environment"
-	@echo "make sim    SEEDS=300 SEED=1 NODES=5: the simulator over the code that ships"
+	@echo "make sim    SEEDS=300 SEED=1 SECONDS=600 NODES=0 (0: 5 to 7): the simulator over the code that ships"
+	@echo "make sim-mutants  CAP=2000: plant each bug of the catalogue, and see the simulator find it"
 	@echo "make chaos  twenty random kills of real nodes while they collect"
 	@echo "make bench  tasks/s and records/s of this machine"
 	@echo "make fmt    format the code"
@@ -38,7 +41,10 @@ check: $(VENV)/ready
 	$(BIN)/python -m tests.wheel
 
 sim: $(VENV)/ready
-	$(BIN)/python -m tests.sim.run --seed $(SEED) --seeds $(SEEDS) --nodes $(NODES)
+	$(BIN)/python -m tests.sim.run --seed $(SEED) --seeds $(SEEDS) --nodes $(NODES) --seconds $(SECONDS) --processes $(WORKERS)
+
+sim-mutants: $(VENV)/ready
+	$(BIN)/python -m tests.sim.mutation --cap $(CAP) --processes $(WORKERS)
 
 chaos: $(VENV)/ready
 	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/scenarios/test_kill.py

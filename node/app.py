@@ -7,6 +7,7 @@ import random
 import secrets as chance
 import signal
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version as distribution_version
@@ -39,7 +40,7 @@ from node.membership_config import Identity, Settings
 from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
 from node.security.keyring import KeyRing
-from node.security.keys import load_keys, next_boot, raise_boot
+from node.security.keys import boot_floor, load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
 from node.security.selftest import require_guarded
 from node.security.token import JoinToken
@@ -118,11 +119,11 @@ class App:
         if not isinstance(start, Start):
             raise CannotStart(start.message)
         keys = load_keys(data.path)
-        boot = next_boot(data.path)
+        boot = next_boot(data.path, boot_floor(time.time()))
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
         self._open_core(keys.id, boot)
-        raise_boot(data.path)  # only now: a start that is refused for a damaged log changes nothing
+        raise_boot(data.path, boot - 1)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
         gate = ZapHandler(context, roster)
@@ -335,9 +336,22 @@ class App:
             self._tell_facts()
 
     def _conflict(self, conflict: Conflict) -> None:
+        if conflict.id == self.me and conflict.boot > self.core.boot:
+            self._outlived(conflict.boot)
+            return
         log.error(
             "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
         )
+
+    def _outlived(self, boot: int) -> None:
+        """Others know a later life of ours: this one must not go on, it would repeat sequence numbers."""
+        following = raise_boot(self.data.path, boot)
+        log.critical(
+            "the mesh has seen a later life of this node: its data directory was restored from a backup and its clock "
+            "is wrong, or it runs twice; this node stops. Correct the clock, then start it again",
+            boot=self.core.boot, seen=boot, next=following,
+        )  # fmt: skip
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _tell_facts(self) -> None:
         facts = self.presence.facts()

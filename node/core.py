@@ -257,7 +257,7 @@ class Core:
                     local = True
                     continue
                 if isinstance(effect, Settled):
-                    self.steward.settled(effect.ticket)
+                    self.steward.settled(effect.ticket, effect.level)
                     local = True
                 out.append(effect)
             if not local:

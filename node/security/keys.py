@@ -14,6 +14,10 @@ from node.security.durable import replace
 
 NODE_KEY_FILE = "node.key"
 BOOT_FILE = "boot"
+_BOOT_EPOCH = 1_735_689_600
+"""2025-01-01 in UTC, seconds since the epoch."""
+_BOOT_ROOM = 2**30
+"""Half of the range of boots: however wrong a clock is, lives can still be counted."""
 CLUSTER_KEY_FILE = "cluster.key"
 CLUSTER_KEY_PREFIX = "cmk1-"
 ROTATED_KEY_PREFIX = "cmk2-"
@@ -175,6 +179,15 @@ def load_keys(data_dir: Path) -> NodeKeys:
             f"{path} holds no node key: restore it from a backup, or remove it to start as a new node"
         ) from error
     return NodeKeys(Pair(public, secret), node_id(public))
+
+
+def boot_floor(wall_s: float) -> int:
+    """A boot that all lives of the past lie below: whole seconds since 2025, as the clock says.
+
+    A counter alone would be repeated by a node whose data directory was restored from a backup, or which kept only
+    its key; then its envelopes would bear the sequence numbers of others that the replicas hold already.
+    """
+    return max(0, min(int(wall_s) - _BOOT_EPOCH, _BOOT_ROOM))
 
 
 def raise_boot(data_dir: Path, above: int = 0) -> Boot:

@@ -99,6 +99,8 @@ class Leasing:
         self._loads = None
         given = 0
         for _ in range(MAX_TURNS):
+            if not self.table.backlog.waiting:
+                return
             room = [self._credit_of(node) for node in self._everyone()]
             item = self.table.backlog.next(
                 solo=any(credit.solo > 0 for credit in room), other=any(credit.other > 0 for credit in room)

@@ -163,6 +163,17 @@ class Recording:
         """Works whose plan is durable now."""
         return self.waiting.pop(ticket, [])
 
+    def wait_on(self, ticket: int) -> None:
+        """The disk was too slow for the ticket: an empty write, which is durable after all before it, takes over.
+
+        A plan that is leased and then lost with a crash would be made again with other shards, and what the first
+        ones had committed would be collected twice.
+        """
+        works = self.settled(ticket)
+        if works:
+            barrier = self.table.replicator.write(works[0].id.slot, (), self.table.now)
+            self.waiting[barrier] = works
+
     def _done(self, work: TaskWork, run: RunWork, shard: ShardWork) -> None:
         shard.state, shard.error, shard.code = "succeeded", "", ""
         if shard is run.step:

@@ -97,8 +97,11 @@ class Steward:
         if answer is not None:
             self.table.effects.append(answer)
 
-    def settled(self, ticket: int) -> None:
-        """A write of ours is as durable as it gets: plans that waited for it are leased."""
+    def settled(self, ticket: int, level: int) -> None:
+        """A write of ours is as durable as it gets: plans that waited for it are leased, unless it is on no disk."""
+        if not level:
+            self.recording.wait_on(ticket)
+            return
         for work in self.recording.settled(ticket):
             run = work.run
             if run is None or run.phase != "wait":

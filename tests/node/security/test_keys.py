@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from gossip.identity import node_id
+from gossip.member import MAX_BOOT
 from node.security.keys import (
     BadKey,
     ClusterKey,
+    boot_floor,
     load_cluster_key,
     load_keys,
     new_cluster_key,
@@ -46,6 +48,18 @@ def test_a_damaged_node_key_is_named(tmp_path: Path, content: bytes) -> None:
 def test_boots_rise_by_one_and_are_kept(tmp_path: Path) -> None:
     assert [raise_boot(tmp_path) for _ in range(3)] == [1, 2, 3]
     assert (tmp_path / "boot").read_text() == "3\n"
+
+
+def test_a_restored_data_directory_repeats_no_boot(tmp_path: Path) -> None:
+    backup = raise_boot(tmp_path, boot_floor(1_800_000_000.0))
+    later = raise_boot(tmp_path, boot_floor(1_800_000_060.0))
+    (tmp_path / "boot").write_text(f"{backup}\n")
+    assert raise_boot(tmp_path, boot_floor(1_800_000_120.0)) > later > backup
+
+
+def test_a_clock_that_stands_or_is_wrong_leaves_the_counter() -> None:
+    assert boot_floor(0.0) == 0
+    assert boot_floor(1e12) < MAX_BOOT - 1_000_000
 
 
 @pytest.mark.parametrize("content", ["", "x", "-1", "9" * 11])
