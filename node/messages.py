@@ -53,9 +53,12 @@ class Heads(Message, frozen=True, array_like=True):
 
 
 class Archived(Message, frozen=True, array_like=True):
-    """Replica -> replica that lacks them, before the base: batches of the slot that are over, `(name, row)`."""
+    """Replica -> replica that lacks them, before the pieces of base `serial`, which is taken only if all came: batches
+    of the slot that are over, `(name, row)`.
+    """
 
     slot: int
+    serial: int
     rows: list[tuple[str, bytes]]
 
 

@@ -166,7 +166,7 @@ class Steward:
 
     def _recheck(self, slot: int) -> None:
         ledger = self.table.replicator.ledgers.get(slot)
-        if ledger is None or not ledger.batches:
+        if ledger is None or not (ledger.batches or slot in self.table.mine):
             return
         mine = self.table.ownership.steward(slot, ledger, self.table.now) == self.table.me
         if mine and slot not in self.table.mine:

@@ -59,11 +59,11 @@ def unpacked(data: bytes) -> list[Kept]:
 
 
 def merged(mine: Row, theirs: Row) -> Row:
-    """Both rows' facts; of a key that both have, mine, unless theirs is a later entry of the same client."""
+    """Both rows' facts; of a key that both have the newer value."""
     facts = {fact.key: fact for fact in unpacked(mine.data)}
     for fact in unpacked(theirs.data):
         known = facts.get(fact.key)
-        if known is None or (known.client == fact.client and known.clock < fact.clock):
+        if known is None or known.seq < fact.seq:
             facts[fact.key] = fact
     later = max(mine, theirs, key=lambda row: row.ended_ms)
     return msgspec.structs.replace(later, data=packed([facts[key] for key in sorted(facts)]))

@@ -13,7 +13,10 @@ from node.stewardship.leasing import Leasing
 from node.stewardship.recording import Recording
 from node.stewardship.steward import Steward
 from node.stewardship.table import Table
+from state.base import Base, Kept
+from state.envelope import Envelope
 from state.index import Index
+from state.ledger import Ledger
 from tests.sim import faults
 from tests.sim.patching import Change, around, changed
 
@@ -31,7 +34,8 @@ REQUIRED = (
     "two plans of one run", "fact before its task", "run ended elsewhere", "run taken over",
     "suspicion refuted", "commit refused by the sink", "record repeated by a sink without compare-and-set",
     "submitted again", "repeat recognised", "incremental run succeeded", "deleted task stayed deleted",
-    "run succeeded", "run cancelled",
+    "run succeeded", "run cancelled", "ledger folded", "batch archived", "base taken",
+    "base taken by one that was ahead elsewhere", "batch brought back", "late update of a folded segment",
 )  # fmt: skip
 """None of these is at zero over many seeds."""
 ENOUGH = 100
@@ -204,4 +208,32 @@ def _of_others(hits: Hits) -> list[Change]:
             run = batch.task(int(parts[2])).run(parts[3])
             hits["two plans of one run"] += bool(run.plans) and parts[4] not in run.plans
 
-    return [_counted(Own, "_refute", refute), _counted(Index, "_fact", index_fact)]
+    def fold(self: Ledger, over: Any = (), gone: Any = ()) -> None:
+        hits["ledger folded"] += 1
+        hits["batch archived"] += len(over)
+
+    def adopt(self: Ledger, base: Base, rows: Any = None) -> None:
+        ahead = any(head > base.heads.get(str(a), 0) for a, head in self.heads.items())
+        hits["base taken"] += bool(self.heads)
+        hits["base taken by one that was ahead elsewhere"] += ahead
+        hits["batch archived there and alive here"] += bool(rows)
+
+    def thaw(self: Ledger, facts: Any) -> None:
+        hits["batch brought back"] += bool(self.heads)
+
+    def merge(self: Ledger, item: Envelope) -> None:
+        late = item.segment.number <= self._folded.get(item.segment.opener, 0)
+        hits["late update of a folded segment"] += late
+
+    def overtaken(self: Ledger, fact: Kept) -> None:
+        hits["archived fact put anew"] += (fact.client, fact.clock) in self.unresolved
+
+    return [
+        _counted(Own, "_refute", refute),
+        _counted(Index, "_fact", index_fact),
+        _counted(Ledger, "fold", fold),
+        _counted(Ledger, "adopt", adopt),
+        _counted(Ledger, "thaw", thaw),
+        _counted(Ledger, "_merge", merge),
+        _counted(Ledger, "_overtaken", overtaken),
+    ]

@@ -6,11 +6,14 @@ return; `wipe` is a new disk. Start-up reads the bytes with the scanner that shi
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from state.envelope import Writer
 from state.storage import log
+from state.storage.archive import Row
 
 Name = tuple[int, str, int]
 Item = tuple[int, str, int, bytes]
@@ -24,11 +27,21 @@ class Content:
 
     records: list[tuple[Name, bytes]] = field(default_factory=list)
     tail: bytes = b""
+    bases: dict[int, bytes] = field(default_factory=dict)
+    rows: dict[tuple[int, str], Row] = field(default_factory=dict)
+    folded: set[Name] = field(default_factory=set)
+    """Names of the records that the bases and rows stand for."""
     boot: int = 0
     contacts: list[tuple[str, str]] = field(default_factory=list)
 
     def copy(self) -> "Content":
-        return Content(list(self.records), self.tail, self.boot, list(self.contacts))
+        return Content(
+            list(self.records), self.tail, dict(self.bases), dict(self.rows), set(self.folded), self.boot,
+            list(self.contacts),
+        )  # fmt: skip
+
+    def names(self) -> set[Name]:
+        return {name for name, _ in self.records} | self.folded
 
 
 class _InMemory:
@@ -100,8 +113,21 @@ class SimDisk:
         )
         self.content.tail = b""
         names = (name for name, _ in self.content.records)
-        self.by_name = dict(zip(names, payloads, strict=True))
+        self.by_name = dict.fromkeys(self.content.folded, b"") | dict(zip(names, payloads, strict=True))
         return payloads
+
+    def let_go(self, slot: int, floors: Mapping[Writer, int]) -> None:
+        """The records up to the floors are in the base, which is durable."""
+        left = []
+        for name, frame in self.content.records:
+            if name[0] == slot and name[2] <= floors.get(Writer(name[1]), 0):
+                self.content.folded.add(name)
+            else:
+                left.append((name, frame))
+        self.content.records = left
+        for author, floor in floors.items():  # also what came here as a base
+            self.content.folded.update((slot, str(author), seq) for seq in range(1, floor + 1))
+        self.by_name |= dict.fromkeys(self.content.folded - self.by_name.keys(), b"")
 
     def snapshot(self) -> Content:
         return self.content.copy()
@@ -111,7 +137,7 @@ class SimDisk:
         before = self.by_name
         self.content = content.copy()
         self.pending.clear()
-        kept = {name for name, _ in self.content.records}
+        kept = self.content.names()
         self.by_name = {name: data for name, data in before.items() if name in kept}
         return [name for name in before if name not in kept]
 

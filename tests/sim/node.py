@@ -14,13 +14,16 @@ from gossip.member import Member, Meta
 from gossip.swim import Swim
 from node import messages
 from node.core import Core, CoreConfig
-from node.effects import Append, Effect, Resend, Run, Send, Settled, Stop
+from node.effects import Append, Effect, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import JobKey, Report
 from node.messages import Facts
 from node.operations import FactOf
 from node.security.keys import boot_floor
+from state.entries import Batch
+from state.ledger import Ledger
 from tests.sim.clock import Clock
 from tests.sim.disk import Content, Name, SimDisk
+from tests.sim.keeping import SimKeeping
 from tests.sim.model import ModelRunner, ModelSink
 from tests.sim.network import Network
 
@@ -75,7 +78,8 @@ class SimNode:
         self.swim: Swim
         self.core: Core
         self.runner: ModelRunner
-        self._appends: deque[tuple[int, int]] = deque()
+        self.keeping: SimKeeping
+        self._appends: deque[Callable[[], None]] = deque()
         self._writing = False
 
     # ---- time
@@ -115,10 +119,14 @@ class SimNode:
             sharded=lambda plugin: plugin != "solo",
         )  # fmt: skip
         self.runner = ModelRunner(self.clock, self.sink, self.rng, self._reported, self._later)
+        self.keeping = SimKeeping(self)
+        self.keeping.load()
         for data in found:
             self.core.load(data)
         self._watcher.born(self)
+        self.keeping.begin()
         self.core.start(self.now, self.wall)
+        self._keep()
         self.network.register(self.name, self._deliver)
         for contact in contacts:
             self._gossip(Contact(*contact))
@@ -191,7 +199,11 @@ class SimNode:
         elif payload[:1] == b"g":
             self._gossip(Received(NodeId(source), payload[1:]))
         else:
-            self.core.receive(NodeId(source), messages.decode(payload[1:]), self.now, self.wall)
+            message = messages.decode(payload[1:])
+            if isinstance(message, messages.Archived | messages.BasePiece):
+                self.keeping.received(NodeId(source), message)
+            else:
+                self.core.receive(NodeId(source), message, self.now, self.wall)
             self.flush()
 
     def _tick(self, life: int) -> None:
@@ -199,6 +211,19 @@ class SimNode:
         self._consider_ready()
         self.flush()
         self._later(TICK, lambda: self._tick(life))
+
+    def _keep(self) -> None:
+        self.keeping.look_once()
+        self.flush()
+        self._later(1.0, self._keep)
+
+    def ledger_of(self, slot: int, batch: str) -> Ledger | None:
+        """Where the facts of the batch are, in memory or in the archive."""
+        return self.keeping.read(slot, batch) or self.core.replicator.ledgers.get(slot)
+
+    def entry_of(self, slot: int, batch: str) -> Batch | None:
+        ledger = self.ledger_of(slot, batch)
+        return ledger.batches.get(batch) if ledger is not None else None
 
     def _gossip_tick(self, life: int) -> None:
         self._gossip(Tick())
@@ -240,7 +265,7 @@ class SimNode:
         )  # fmt: skip
         self.core.receive(self.name, facts, self.now, self.wall)
         for peer in sorted(self.core.ownership.live() - {self.name}):
-            self._send(peer, facts)
+            self.send(peer, facts)
 
     def _reported(self, report: Report) -> None:
         self._watcher.reported(self, report.key)
@@ -252,7 +277,7 @@ class SimNode:
 
     # ---- effects
 
-    def _send(self, to: NodeId, message: messages.Message) -> None:
+    def send(self, to: NodeId, message: messages.Message) -> None:
         self.network.send(self.name, to, b"m" + messages.encode(message))
 
     def flush(self) -> None:
@@ -262,13 +287,17 @@ class SimNode:
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case Send(to, message):
-                self._send(to, message)
+                self.send(to, message)
             case Append(batch, items):
                 self.disk.write(items)
-                self._appends.append((batch, len(items)))
-                self._write()
+                count = len(items)
+                self.in_order(
+                    lambda: self.disk.sync(count), lambda: self.core.appended(batch, self.now, self.wall)
+                )
             case Resend(to, ranges):
                 self._resend(to, ranges)
+            case SendBase(to, slot):
+                self.keeping.offer(to, slot)
             case Run(jobs):
                 for job in jobs:
                     self.runner.run(job)
@@ -278,6 +307,16 @@ class SimNode:
                 self._watcher.settled(self, ticket, level)
             case _:
                 pass
+
+    def in_order(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Work of the log's thread, after all that was given to it before; then `done`."""
+
+        def both() -> None:
+            work()
+            done()
+
+        self._appends.append(both)
+        self._write()
 
     def _write(self) -> None:
         """As the writer of `state.storage`: one write at a time, of all that has gathered."""
@@ -292,11 +331,10 @@ class SimNode:
             self.hits["write refused by a full disk"] += 1
             self._later(0.5, lambda: self._written(batches))
             return
-        self._writing = self.stalled = False
+        self.stalled = False
         for _ in range(batches):
-            batch, count = self._appends.popleft()
-            self.disk.sync(count)
-            self.core.appended(batch, self.now, self.wall)
+            self._appends.popleft()()
+        self._writing = False
         self.flush()
         self._write()
 
@@ -310,4 +348,4 @@ class SimNode:
                     break
                 items.append(data)
         if items:
-            self._send(to, messages.Envelopes(items))
+            self.send(to, messages.Envelopes(items))

@@ -110,12 +110,8 @@ class Workload:
         node = self._holder(submission.slot)
         if node is None:
             return False
-        ledger = node.core.replicator.ledgers.get(submission.slot)
-        if (
-            ledger is not None
-            and submission.batch in ledger.batches
-            and ledger.batches[submission.batch].parts
-        ):
+        known = node.entry_of(submission.slot, submission.batch)
+        if known is not None and known.parts:
             self.world.hits["repeat recognised"] += 1
             return True
         origin = Origin(node=node.name, writer=node.core.writer, slots=self.world.slots)
@@ -166,12 +162,12 @@ class Workload:
 
     @staticmethod
     def entry(node: SimNode, task: Submitted) -> object | None:
-        ledger = node.core.replicator.ledgers.get(task.slot)
-        found = ledger.batches.get(task.batch) if ledger is not None else None
+        found = node.entry_of(task.slot, task.batch)
         return found if found is not None and task.index in found.present else None
 
     def wish(self, node: SimNode, task: Submitted, kind: str, run: str = "") -> list[Name]:
         self._keys += 1
+        node.keeping.thaw(task.slot, task.batch)
         arguments = {"priority": self.rng.randint(0, 9)} if kind == "priority" else {}
         fact = wish(
             node.core.replicator.ledgers[task.slot], task.batch, [task.index], kind, writer=node.core.writer,
@@ -201,6 +197,7 @@ class Workload:
         return True
 
     def over(self, node: SimNode, task: Submitted, run: str) -> bool:
-        facts = node.core.replicator.ledgers[task.slot].batches[task.batch].tasks.get(task.index)
+        entry = node.entry_of(task.slot, task.batch)
+        facts = entry.tasks.get(task.index) if entry is not None else None
         known = run_fact(facts.runs[run].facts) if facts is not None and run in facts.runs else None
         return known is not None and known.state in TERMINAL
