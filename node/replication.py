@@ -182,6 +182,11 @@ class Replicator:
         effects, self._effects = self._effects, []
         return effects
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a write of this node may be on no disk yet."""
+        return bool(self._tickets)
+
     def barrier(self) -> int:
         """The batch, made for this if need be, that is durable only when all that is applied here by now is."""
         self._waiting.append((0, None, []))

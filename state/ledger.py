@@ -21,6 +21,7 @@ from state.index import Index
 from state.model import Token
 from state.prepass import Item, Malformed, Shape, inspect
 
+_ANY = 1 << 62
 SEAL_BYTES = 1 << 20
 SEAL_TASKS = 10_000
 CHUNK_BYTES = 256 << 10
@@ -79,6 +80,8 @@ class Ledger:
         """CRDT entry -> the overwritten key whose newest value it is"""
         self._client_id = client_id
         self._hash: bytes | None = None
+        self._late: dict[str, int] = {}
+        """Of parts that came since the last fold: a sequence that theirs is not beyond"""
         self._parts: dict[str, list[bytes]] = {}
 
     @property
@@ -113,7 +116,9 @@ class Ledger:
             self._add(segment, key, fact)
             changes.append((key, fact))
         chunks.extend((segment, content) for segment, (content, _) in current.items())
-        return [self._commit(author, segment, content) for segment, content in chunks], changes
+        produced = [self._commit(author, segment, content) for segment, content in chunks]
+        self._late.update((key, self.heads[author]) for key, _ in changes if key[0] == "b")
+        return produced, changes
 
     def _commit(self, author: Writer, segment: SegmentId, content: Mapping[str, bytes]) -> Envelope:
         holder = self._segment(segment)
@@ -176,6 +181,8 @@ class Ledger:
             except (msgspec.DecodeError, ValueError, IndexError):
                 continue
             changes.append((key, fact))
+            if key[0] == "b":
+                self._late[key] = envelope.seq
         return changes
 
     def _merge(self, envelope: Envelope) -> Iterable[tuple[str, bytes]]:
@@ -261,6 +268,7 @@ class Ledger:
             self._folded[segment.opener] = max(self._folded.get(segment.opener, 0), segment.number)
         self._segments, self._open, self._kept = {}, {}, kept
         self._places = {key: place._replace(segment=None) for key, place in self._places.items()}
+        self._late = {key: seq for key, seq in self._late.items() if seq == _ANY and key in kept}
         self.floors, self.growth = dict(self.heads), 0
 
     def _forget_key(self, key: str) -> None:
@@ -307,14 +315,10 @@ class Ledger:
     def _covered(self, batch: Batch, base: Base) -> bool:
         """Whether the base had seen all parts of the batch that are here."""
         return bool(batch.parts) and all(
-            self._latest(segment, author) <= base.heads.get(str(author), 0)
-            for segment, key in batch.parts.values()
+            self._late.get(key, self.floors.get(author, 0)) <= base.heads.get(str(author), 0)
+            for _, key in batch.parts.values()
             if (author := model.author_in(key)) is not None
         )
-
-    def _latest(self, segment: SegmentId, author: Writer) -> int:
-        """No fact of the author in this segment has a larger sequence."""
-        return (self.heads if segment in self._segments else self.floors).get(author, 0)
 
     def _adopt_fact(self, fact: Kept, ahead: Mapping[Writer, int] | None) -> Change | None:
         author = model.author_in(fact.key)
@@ -343,6 +347,8 @@ class Ledger:
             newest = self._overtaken(fact)
             if (change := self._adopt_fact(newest, None)) is not None:
                 changes.append(change)
+                if fact.key[0] == "b":
+                    self._late[fact.key] = _ANY
         return changes
 
     def _overtaken(self, fact: Kept) -> Kept:

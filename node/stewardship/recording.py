@@ -14,6 +14,7 @@ from node.stewardship.work import TaskWork
 from plugins import ordering
 from sharding.key import parse
 from state import model
+from state.entries import RunFacts
 from state.model import Cleared, Finished, Letters, Plan, PlannedShard, Progress, Totals
 
 MAX_PLAN = 900 << 10
@@ -162,6 +163,13 @@ class Recording:
     def settled(self, ticket: int) -> list[TaskWork]:
         """Works whose plan is durable now."""
         return self.waiting.pop(ticket, [])
+
+    def await_own_plan(self, work: TaskWork, run: RunWork, facts: RunFacts) -> None:
+        """A run that this life gave away and has back: its plan may be on no disk yet."""
+        if self.table.writer in facts.plans and run.phase == "shards" and self.table.replicator.unsettled:
+            run.phase = "wait"
+            barrier = self.table.replicator.write(work.id.slot, (), self.table.now)
+            self.waiting[barrier] = [work]
 
     def wait_on(self, ticket: int) -> None:
         """The disk was too slow for the ticket: an empty write, which is durable after all before it, takes over.

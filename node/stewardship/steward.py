@@ -109,7 +109,10 @@ class Steward:
             facts = work.facts.runs.get(run.name)
             plan = join.plan_of(facts) if facts is not None else None
             assert plan is not None
-            run.adopt_plan(plan.shards)
+            if run.shards:  # taken over from an earlier stewardship of this life
+                run.phase = "shards"
+            else:
+                run.adopt_plan(plan.shards)
             run.advance()
             self._go_on(work)
 
@@ -378,5 +381,7 @@ class Steward:
             and (plan := join.plan_of(facts))
         ):
             run.adopt_plan(plan.shards)
+        if facts is not None and not solo and not replay:
+            self.recording.await_own_plan(work, run, facts)
         self.table.notice(work, "running", run=run.name)
         return run
