@@ -1,0 +1,161 @@
+"""A client's work while a mesh is harmed, and what must be true of it afterwards.
+
+Several clients submit small tasks, one at a time and in batches, each through the nodes in an order of its
+own, as users do: a request that one node does not answer goes to the next with the same Idempotency-Key. Two
+collections of flights run beside it into the shared root. What was acknowledged is remembered.
+"""
+
+import asyncio
+import contextlib
+import csv
+import io
+import itertools
+import random
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from node.client import Client, ProblemError, Unreachable
+from node.schema import TERMINAL
+from tests.scenarios import flights
+from tests.scenarios.mesh import Mesh, Node, until
+
+CLIENTS = 4
+PAUSE = 0.1
+"""seconds between two requests of a client"""
+BATCH = 20
+PATIENCE = 4.0
+"""seconds that a client of the load waits for an answer before it asks the next node"""
+SETTLE = 60.0
+"""seconds from the heal until everything that was acknowledged is over and all agree (invariants I2, I13)"""
+SPEC = {"source": {"plugin": "bench", "records": 10}, "sink": {"plugin": "discard"}}
+WORDS_OF_FAILURE = ("Traceback (most recent call last)", "was never retrieved", "was never awaited")
+
+
+class Load:
+    """An async context manager: the work goes on while inside. `seconds`: how long the collections take at
+    least; `every`: they collect each so manieth flight.
+    """
+
+    def __init__(self, mesh: Mesh, rng: random.Random, *, seconds: float, every: int = 1) -> None:
+        self.mesh, self.rng = mesh, rng
+        self.acknowledged: set[str] = set()
+        self.unanswered = 0
+        self.collections: dict[str, str] = {}
+        self._every = every
+        self._rows = lay(mesh.root, every)
+        self._rate = self._rows.total() / seconds
+        self._numbers = itertools.count()
+        self._stop = asyncio.Event()
+        self._clients: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        for number, node in enumerate(self.rng.sample(self.mesh.nodes, 2)):
+            sink = f"out{number}"
+            async with node.client() as client:
+                spec = flights.spec(self._rate, sink, "flights.csv")
+                self.collections[(await client.submit(spec)).id] = sink
+        self._clients = [asyncio.create_task(self._client()) for _ in range(CLIENTS)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        done = await asyncio.gather(*self._clients, return_exceptions=True)
+        failed = [one for one in done if isinstance(one, BaseException)]
+        if error is None and failed:
+            raise failed[0]
+
+    async def _client(self) -> None:
+        """Submit until told to stop; what is under way then is brought to an answer."""
+        rng = random.Random(self.rng.random())
+        while not self._stop.is_set():
+            nodes = rng.sample(self.mesh.nodes, len(self.mesh.nodes))
+            async with Client([n.url for n in nodes], nodes[0].place.bearer, timeout=PATIENCE) as client:
+                await self._submit(client, f"load-{next(self._numbers)}", single=rng.random() < 0.8)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), PAUSE)
+
+    async def _submit(self, client: Client, key: str, *, single: bool) -> None:
+        """Until it is acknowledged, as long as the load goes on."""
+        body = b"\n".join([msgspec.json.encode(SPEC)] * BATCH)
+        while True:
+            try:
+                if single:
+                    self.acknowledged.add((await client.submit(SPEC, key=key)).id)
+                else:
+                    answer = await client.submit_batch(body, key=key)
+                    assert not answer.rejected, answer
+                    self.acknowledged.update(filter(None, answer.ids))
+            except (Unreachable, ProblemError) as error:
+                if isinstance(error, ProblemError) and error.problem.status < 500:
+                    raise
+                self.unanswered += 1
+                if self._stop.is_set():
+                    return
+                await asyncio.sleep(PAUSE)
+            else:
+                return
+
+    # ---- afterwards
+
+    async def check(self) -> None:
+        """All nodes agree, everything acknowledged is over, what is published equals the source."""
+        await self.mesh.ready(within=SETTLE)
+        for node in self.mesh.nodes:
+            await until(lambda node=node: self._all_over(node), f"all tasks are over on {node.name}", SETTLE, 0.5)
+        for task, sink in self.collections.items():
+            async with self.rng.choice(self.mesh.nodes).client() as client:
+                found = await client.task(task)
+            assert found.state == "succeeded", found
+            await asyncio.to_thread(flights.check_published, self.mesh.root / sink, self._rows)
+        check_nodes(self.mesh.nodes)
+        print(f"{len(self.acknowledged)} tasks acknowledged, {self.unanswered} rounds without an answer")
+        assert self.acknowledged, "the load did nothing"
+
+    async def _all_over(self, node: Node) -> bool:
+        """Whether `node` knows each acknowledged task, and all tasks that it knows have ended well."""
+        async with node.client() as client:
+            states = {task.id: task.state async for task in client.all_tasks()}
+        wanted = self.acknowledged | set(self.collections)
+        lost = wanted - states.keys()
+        left = {task: state for task, state in states.items() if state not in TERMINAL}
+        failed = {task: state for task, state in states.items() if state in ("failed", "partial", "cancelled")}
+        assert not failed, f"on node {node.name}: {failed}"
+        if lost or left:
+            raise Unreachable([node.url], f"lost: {some(lost)}, not over: {some(left)}")
+        return True
+
+
+def some(items: Any) -> str:
+    """How many, and the first few."""
+    return f"{len(items)} {dict(itertools.islice(items.items(), 5)) if isinstance(items, dict) else sorted(items)[:5]}"
+
+
+def check_nodes(nodes: Sequence[Node]) -> None:
+    """None has died by itself, none has said that something went wrong unforeseen."""
+    for node in nodes:
+        assert node.running, f"node {node.name} ended by itself"
+        text = node.log.read_text(errors="replace")
+        found = [word for word in WORDS_OF_FAILURE if word in text]
+        assert not found, f"node {node.name}: {found[0]}\n{text[text.index(found[0]) :][:3000]}"
+
+
+def lay(root: Path, every: int) -> "Counter[bytes]":
+    """Put each so manieth flight into flights.csv; those rows."""
+    if every == 1:
+        with zipfile.ZipFile(flights.SOURCE) as archive:
+            archive.extract("flights.csv", root)
+        return flights.expected()
+    with zipfile.ZipFile(flights.SOURCE) as archive, archive.open("flights.csv") as raw:
+        reader = csv.reader(io.TextIOWrapper(raw, "utf-8", newline=""))
+        head, rows = next(reader), list(itertools.islice(reader, 0, None, every))
+    with (root / "flights.csv").open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out, lineterminator="\n").writerows([head, *rows])
+    return Counter(flights.digest(dict(zip(head, row, strict=True))) for row in rows)
