@@ -7,6 +7,7 @@ import random
 import secrets as chance
 import signal
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version as distribution_version
 from typing import Any
@@ -17,7 +18,7 @@ from structlog import get_logger
 
 from gossip.config import SwimConfig
 from gossip.effects import Conflict
-from gossip.identity import NodeId
+from gossip.identity import Boot, NodeId
 from gossip.member import Member, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
@@ -36,7 +37,7 @@ from node.membership import Membership
 from node.membership_driver import Identity, Settings
 from node.presence import Presence
 from node.security.bootstrap import Given, Start, decide
-from node.security.keys import load_keys, next_boot, raise_boot
+from node.security.keys import keep_boot, load_keys, next_boot
 from node.security.roster import ROSTER_FILE, Roster
 from node.security.token import JoinToken
 from node.security.zap import ZapHandler, require_guarded
@@ -81,6 +82,7 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self.outlived = False
 
     # ---- start
 
@@ -111,11 +113,11 @@ class App:
         if not isinstance(start, Start):
             raise CannotStart(start.message)
         keys = load_keys(data.path)
-        boot = next_boot(data.path)
+        boot = self.boot = next_boot(data.path, wall=time.time())
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
         self._open_core(keys.id, boot)
-        raise_boot(data.path)  # only now: a start that is refused for a damaged log changes nothing
+        keep_boot(data.path, boot)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
         gate = ZapHandler(context, roster, start.cluster.join_client.public)
@@ -309,9 +311,27 @@ class App:
             self._tell_facts()
 
     def _conflict(self, conflict: Conflict) -> None:
+        if conflict.id == self.me and conflict.boot > self.boot:
+            self._outlived(conflict.boot)
+            return
         log.error(
             "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
         )
+
+    def _outlived(self, boot: Boot) -> None:
+        """The mesh knows more of this node than its own disk: what it writes under its boot would be taken for
+        what the others have already, and be lost. It stops at once; its next life has a boot of its own.
+        """
+        if self.outlived:
+            return
+        self.outlived = True
+        keep_boot(self.data.path, boot)
+        log.critical(
+            "the mesh knows more of this node than its data directory does, which was probably restored from a "
+            "backup; the node stops and can be started again, it then takes what it lacks from the others",
+            data_dir=str(self.data.path), boot=self.boot, known=boot,
+        )  # fmt: skip
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _tell_facts(self) -> None:
         facts = self.presence.facts()
@@ -333,6 +353,8 @@ class App:
                 log.critical("a guard thread has died; this node stops")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+            if self.core.replicator.outlived:
+                self._outlived(self.boot)
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
             if self.presence.able != said:

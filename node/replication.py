@@ -76,6 +76,9 @@ class Replicator:
         self.live: frozenset[NodeId] = frozenset()
         self.rejected = 0
         self.synced: set[NodeId] = set()
+        self.outlived = False
+        """Another node holds envelopes of this life that this node does not: an earlier life, whose disk was lost
+        to it, had the same boot."""
         self._client_id = client_id
         self._on_change = on_change
         self._on_gone = on_gone
@@ -251,6 +254,7 @@ class Replicator:
             try:
                 item = envelopes.decode(data)
                 if item.author == self.writer:
+                    self.outlived |= item.seq > self.ledger(item.slot).heads.get(item.author, 0)
                     continue
                 changes = self.ledger(item.slot).apply(item)
             except Gap:
@@ -339,6 +343,7 @@ class Replicator:
             known = {Writer(author): seq for author, seq in theirs.items()}
             ledger = self.ledger(slot)
             mine = ledger.heads
+            self.outlived |= known.get(self.writer, 0) > mine.get(self.writer, 0)
             lacking = sync.missing(mine, known)
             if any(first <= ledger.floors.get(author, 0) for author, first, _ in lacking):
                 self._offer_base(sender, slot)

@@ -10,6 +10,7 @@ import zmq
 from zmq.utils import z85
 
 from gossip.identity import Boot, NodeId, node_id
+from gossip.member import MAX_BOOT
 from node.security.durable import replace
 
 NODE_KEY_FILE = "node.key"
@@ -18,6 +19,8 @@ CLUSTER_KEY_FILE = "cluster.key"
 CLUSTER_KEY_PREFIX = "cmk1-"
 KEY_LENGTH = 40  # a CURVE key in Z85
 SECRET_LENGTH = 32
+BOOT_EPOCH = 1_577_836_800
+"""2020-01-01 in UTC: a boot has room for the seconds of 68 years from then on"""
 
 
 class BadKey(Exception):
@@ -139,25 +142,25 @@ def load_keys(data_dir: Path) -> NodeKeys:
     return NodeKeys(Pair(public, secret), node_id(public))
 
 
-def raise_boot(data_dir: Path, above: int = 0) -> Boot:
-    """The boot of the life that begins now: the last plus one, durable before it is used. Raises BadKey.
+def next_boot(data_dir: Path, *, wall: float) -> Boot:
+    """The boot of the life that begins now; changes nothing, for a start that may yet be refused. Raises BadKey.
 
-    `above`: a boot that others have seen of us (after the data directory was restored from a backup).
+    The last boot plus one, or the seconds since 2020 if that is more (`wall`: seconds since 1970). A data
+    directory that was restored from a backup has forgotten lives; a boot used twice would make the others take
+    the new facts of its node for old ones that they have. Where the clock is wrong too, `keep_boot` helps.
     """
-    boot = next_boot(data_dir, above)
-    replace(data_dir / BOOT_FILE, b"%d\n" % boot)
-    return boot
-
-
-def next_boot(data_dir: Path, above: int = 0) -> Boot:
-    """What `raise_boot` will answer; changes nothing, for a start that may yet be refused. Raises BadKey."""
     path = data_dir / BOOT_FILE
     last = path.read_bytes().strip() if path.exists() else b"0"
     if not last.isdigit() or len(last) > 10:
         raise BadKey(
             f"{path} holds no boot counter: write the last one of `collect cluster`, or 1 for a new node"
         )
-    return Boot(max(int(last), above) + 1)
+    return Boot(max(int(last) + 1, min(int(wall) - BOOT_EPOCH, MAX_BOOT)))
+
+
+def keep_boot(data_dir: Path, boot: Boot) -> None:
+    """A life of this boot begins, or was seen by others: every later life has a larger one."""
+    replace(data_dir / BOOT_FILE, b"%d\n" % boot)
 
 
 def _require_private(path: Path) -> None:

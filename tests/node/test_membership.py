@@ -18,7 +18,7 @@ from gossip.member import Member, Meta, State
 from node.discovery.mdns import Found, Mdns, find
 from node.membership import Identity, Membership, Settings
 from node.membership_driver import load_contacts
-from node.security.keys import ClusterKey, load_keys, new_cluster_key, raise_boot
+from node.security.keys import ClusterKey, keep_boot, load_keys, new_cluster_key, next_boot
 from node.security.roster import ROSTER_FILE, Roster
 from node.transport.base import CannotBind
 from tests.node.transport.kit import gated, until
@@ -31,7 +31,8 @@ class Node:
         home.mkdir(exist_ok=True)
         self.home, self.cluster = home, cluster
         self.keys = load_keys(home)
-        self.boot = raise_boot(home)
+        self.boot = next_boot(home, wall=0)
+        keep_boot(home, self.boot)
         self.roster = Roster.load(home / ROSTER_FILE)
         self.changes: list[tuple[NodeId, State | None, State]] = []
         self.conflicts: list[object] = []

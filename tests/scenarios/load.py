@@ -8,6 +8,7 @@ collections of flights run beside it into the shared root. What was acknowledged
 import asyncio
 import contextlib
 import csv
+import functools
 import io
 import itertools
 import random
@@ -109,7 +110,9 @@ class Load:
         """All nodes agree, everything acknowledged is over, what is published equals the source."""
         await self.mesh.ready(within=SETTLE)
         for node in self.mesh.nodes:
-            await until(lambda node=node: self._all_over(node), f"all tasks are over on {node.name}", SETTLE, 0.5)
+            await until(
+                lambda node=node: self._all_over(node), f"all tasks are over on {node.name}", SETTLE, 0.5
+            )
         for task, sink in self.collections.items():
             async with self.rng.choice(self.mesh.nodes).client() as client:
                 found = await client.task(task)
@@ -126,7 +129,9 @@ class Load:
         wanted = self.acknowledged | set(self.collections)
         lost = wanted - states.keys()
         left = {task: state for task, state in states.items() if state not in TERMINAL}
-        failed = {task: state for task, state in states.items() if state in ("failed", "partial", "cancelled")}
+        failed = {
+            task: state for task, state in states.items() if state in ("failed", "partial", "cancelled")
+        }
         assert not failed, f"on node {node.name}: {failed}"
         if lost or left:
             raise Unreachable([node.url], f"lost: {some(lost)}, not over: {some(left)}")

@@ -4,12 +4,14 @@ import pytest
 
 from gossip.identity import node_id
 from node.security.keys import (
+    BOOT_EPOCH,
     BadKey,
     ClusterKey,
+    keep_boot,
     load_cluster_key,
     load_keys,
     new_cluster_key,
-    raise_boot,
+    next_boot,
     read_cluster_key,
     store_cluster_key,
 )
@@ -43,15 +45,28 @@ def test_a_damaged_node_key_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_boots_rise_by_one_and_are_kept(tmp_path: Path) -> None:
-    assert [raise_boot(tmp_path) for _ in range(3)] == [1, 2, 3]
+    for wall in (0, BOOT_EPOCH + 2, 0):
+        keep_boot(tmp_path, next_boot(tmp_path, wall=wall))
     assert (tmp_path / "boot").read_text() == "3\n"
+
+
+def test_a_boot_is_never_used_twice_also_after_a_restored_backup(tmp_path: Path) -> None:
+    """The counter alone repeats them: the lives since the backup are forgotten."""
+    keep_boot(tmp_path, backup := next_boot(tmp_path, wall=BOOT_EPOCH + 1000))
+    lives = []
+    for wall in (1005, 1005, 1005, 1100):
+        keep_boot(tmp_path, next_boot(tmp_path, wall=BOOT_EPOCH + wall))
+        lives.append(next_boot(tmp_path, wall=0) - 1)
+    assert lives == sorted(set(lives))
+    keep_boot(tmp_path, backup)
+    assert next_boot(tmp_path, wall=BOOT_EPOCH + 1200) > lives[-1]
 
 
 @pytest.mark.parametrize("content", ["", "x", "-1", "9" * 11])
 def test_a_damaged_boot_counter_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "boot").write_text(content)
     with pytest.raises(BadKey, match="holds no boot counter"):
-        raise_boot(tmp_path)
+        next_boot(tmp_path, wall=0)
 
 
 def test_the_cluster_key_survives_its_file_and_shows_nowhere(tmp_path: Path) -> None:
