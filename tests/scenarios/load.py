@@ -110,9 +110,8 @@ class Load:
         """All nodes agree, everything acknowledged is over, what is published equals the source."""
         await self.mesh.ready(within=SETTLE)
         for node in self.mesh.nodes:
-            await until(
-                lambda node=node: self._all_over(node), f"all tasks are over on {node.name}", SETTLE, 0.5
-            )
+            over = functools.partial(self._all_over, node)
+            await until(over, f"all tasks are over on {node.name}", SETTLE, 0.5)
         for task, sink in self.collections.items():
             async with self.rng.choice(self.mesh.nodes).client() as client:
                 found = await client.task(task)
