@@ -235,6 +235,7 @@ class App:
             ready=self.presence.readiness,
             pause_node=self._pause,
             exporter=Exporter(self.roots),
+            compared=lambda: self.presence.compared or len(self.roster.entries()) <= 1,
         )
         operations.update(self.service.operations())
         self.driver.on_stall = lambda _: self._update_meta()
