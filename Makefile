@@ -7,15 +7,17 @@ SEEDS ?= 300
 SEED ?= 1
 NODES ?= 5
 WORKERS ?= 2
+CHAOS_SECONDS ?= 60
 
-.PHONY: help demo test check sim chaos bench fmt
+.PHONY: help demo test check sim chaos chaos-figures bench fmt
 
 help:
 	@echo "make demo   start three nodes here, collect real input through them, kill one, compare the result"
 	@echo "make test   run the tests (those that need root or ../shared say so and are skipped where it is missing)"
 	@echo "make check  ruff, mypy, the import rules, the wheel in an empty environment"
 	@echo "make sim    SEEDS=300 SEED=1 NODES=5: the simulator over the code that ships"
-	@echo "make chaos  twenty random kills of real nodes while they collect"
+	@echo "make chaos  CHAOS_SECONDS=60: real nodes under load, killed, stopped, cut off, with full disks (needs root)"
+	@echo "make chaos-figures  how soon others go on after 50 kills"
 	@echo "make bench  tasks/s and records/s of this machine"
 	@echo "make fmt    format the code"
 
@@ -41,7 +43,11 @@ sim: $(VENV)/ready
 	$(BIN)/python -m tests.sim.run --seed $(SEED) --seeds $(SEEDS) --nodes $(NODES)
 
 chaos: $(VENV)/ready
-	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/scenarios/test_kill.py
+	CHAOS_ROUNDS=20 CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -q -s \
+		tests/scenarios/test_chaos.py tests/scenarios/test_kill.py
+
+chaos-figures: $(VENV)/ready
+	$(BIN)/python -m tests.scenarios.figures
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench

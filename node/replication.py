@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from gossip.identity import NodeId
 from node import messages
 from node.effects import Append, Effect, Resend, Send, SendBase, Settled
+from node.lag import Lag
 from sharding.placement import Placement
 from state import envelope as envelopes
 from state import sync
@@ -76,6 +77,7 @@ class Replicator:
         self.live: frozenset[NodeId] = frozenset()
         self.rejected = 0
         self.synced: set[NodeId] = set()
+        self.lag = Lag()
         self.outlived = False
         """Another node holds envelopes of this life that this node does not: an earlier life, whose disk was lost
         to it, had the same boot."""
@@ -120,6 +122,8 @@ class Replicator:
         for peer in self.peers(slot):
             self._outbox.setdefault(peer, []).extend(encoded)
             ticket.peers[peer] = {(slot, seq) for _, _, seq in names}
+            if names:
+                self.lag.sent(peer, (slot, names[-1][2]), now)
         for _, _, seq in names:
             self._by_envelope[slot, seq] = ticket_id
         self._waiting.append((ticket_id, None, names))
@@ -227,6 +231,9 @@ class Replicator:
                     self._effects.append(Send(sender, messages.Digest(b"")))
             case messages.Stored(items):
                 self._stored(sender, items)
+                self.lag.stored(
+                    sender, ((slot, seq) for slot, author, seq in items if author == self.writer), now
+                )
             case messages.Digest(root):
                 self._compare_root(sender, root)
             case messages.SlotDigests(slots):
@@ -239,6 +246,7 @@ class Replicator:
     def members(self, placement: Placement, live: frozenset[NodeId], now: float) -> None:
         """The map or who is alive changed. Digests go out at once; writes that waited for the dead settle."""
         self.synced &= live
+        self.lag.members(live)
         fresh = live - self.live
         self.placement, self.live = placement, live
         if fresh:

@@ -187,7 +187,9 @@ class BatchAnswer(msgspec.Struct, kw_only=True):
 
 
 class Node(msgspec.Struct, kw_only=True):
-    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s}."""
+    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s, replica_lag_p99 (seconds from a
+    write here until another replica's disk has it)}.
+    """
 
     id: str
     name: str

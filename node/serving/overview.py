@@ -66,6 +66,7 @@ class Overview:
             "queued": float(sum(len(g.pending) for gs in self.core.table.bulk.values() for g in gs)),
             "tasks_per_s": tasks,
             "records_per_s": records,
+            "replica_lag_p99": round(self.core.replicator.lag.p99(), 4),
         }
 
     def _rates(self) -> tuple[float, float]:
