@@ -80,6 +80,23 @@ async def kill_all(harm: Harm) -> None:
         await asyncio.sleep(5)
 
 
+async def move(harm: Harm) -> None:
+    """One after another, and at last all at once, come back at addresses that they never had."""
+    end = time.monotonic() + harm.seconds
+    async for node in harm.turns(max(10, harm.seconds / 2)):
+        await _down(harm, node)
+        harm.mesh.move(node)
+        await harm.mesh.start(node)
+        await asyncio.sleep(harm.rng.uniform(2, 6))
+    for node in harm.mesh.nodes:
+        node.send(signal.SIGKILL, workers=True)
+    await asyncio.gather(*(node.ended() for node in harm.mesh.nodes))
+    harm.mesh.move(*harm.mesh.nodes)
+    harm.say("all are killed and start elsewhere")
+    await asyncio.gather(*map(harm.mesh.start, harm.mesh.nodes))
+    await asyncio.sleep(max(3.0, end - time.monotonic()))
+
+
 def stop(share: float) -> Fault:
     """SIGSTOP one after another, each for this share of the time after which it is declared dead."""
 
@@ -205,6 +222,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 FAULTS: dict[str, Fault] = {
     "kill-one": kill_one,
     "kill-all": kill_all,
+    "move": move,
     "stop-0.5": stop(0.5),
     "stop-1": stop(1),
     "stop-1.5": stop(1.5),

@@ -93,10 +93,14 @@ class Node:
         self.data = folder / name
         self.log = folder / f"{name}.log"
         self.id = self.url = self.token = ""
-        self.place = place
-        self._mesh, self._http = place.addresses()
+        self.settle(place)
         self._config = config
         self._process: subprocess.Popen[bytes] | None = None
+
+    def settle(self, place: Place) -> None:
+        """Run there from the next start on."""
+        self.place = place
+        self._mesh, self._http = place.addresses()
 
     @property
     def pid(self) -> int:

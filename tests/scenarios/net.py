@@ -48,6 +48,7 @@ class Net:
         self._id = f"cn{chance.randrange(1 << 24):06x}"
         self._subnet = f"10.{chance.randrange(128, 255)}.{chance.randrange(256)}"
         self._hosts = {name: f"{self._subnet}.{number}" for number, name in enumerate(names, 10)}
+        self._moved = 0
 
     def host(self, name: str) -> str:
         return self._hosts[name]
@@ -97,6 +98,15 @@ class Net:
     def _plug(self, link: str) -> None:
         _run("ip", "-n", self._space("hub"), "link", "set", "dev", link, "master", "bridge", "up")
 
+    def move(self, name: str) -> None:
+        """Give the node another address, as a container gets at each start; the old one is nobody's."""
+        self._moved += 1
+        host = f"{self._subnet}.{100 + self._moved}"
+        where = ("ip", "-n", self._space(name), "address")
+        _run(*where, "flush", "dev", "eth0")
+        _run(*where, "add", f"{host}/24", "dev", "eth0")
+        self._hosts[name] = host
+
     def place(self, bearer_file: Path) -> Callable[[str], Place]:
         """Where a mesh puts its nodes."""
 
@@ -134,7 +144,8 @@ class NetMesh(Mesh):
         bearer = folder / "bearer"
         bearer.write_text(BEARER)
         bearer.chmod(0o600)
-        super().__init__(folder, names, place=self.net.place(bearer))
+        self._place_of = self.net.place(bearer)
+        super().__init__(folder, names, place=self._place_of)
         with self.config.open("a") as config:
             config.write("[http]\ninsecure = true\n")
 
@@ -148,6 +159,12 @@ class NetMesh(Mesh):
         """Start a node, or start it again."""
         seeds = [flag for other in self.nodes if other is not node for flag in ("--seed", other.place.host)]
         await node.start("--key-file", str(self.nodes[0].data / "cluster.key"), *seeds)
+
+    def move(self, *nodes: Node) -> None:
+        """Stopped nodes will start at addresses that they never had."""
+        for node in nodes:
+            self.net.move(node.name)
+            node.settle(self._place_of(node.name))
 
     def end(self, *, failed: bool) -> None:
         try:
