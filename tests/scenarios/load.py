@@ -1,8 +1,9 @@
 """A client's work while a mesh is harmed, and what must be true of it afterwards.
 
 Several clients submit small tasks, one at a time and in batches, each through the nodes in an order of its
-own, as users do: a request that one node does not answer goes to the next with the same Idempotency-Key. Two
-collections of flights run beside it into the shared root. What was acknowledged is remembered.
+own, as users do: a request that one node does not answer goes to the next with the same Idempotency-Key. Now and
+then a task is scheduled for later, and then paused, cancelled, deleted or given another priority. Two collections
+of flights run beside it into the shared root. What was acknowledged is remembered.
 """
 
 import asyncio
@@ -36,6 +37,14 @@ PATIENCE = 4.0
 SETTLE = 60.0
 """seconds from the heal until everything that was acknowledged is over and all agree (invariants I2, I13)"""
 SPEC = {"source": {"plugin": "bench", "records": 10}, "sink": {"plugin": "discard"}}
+LATER = {**SPEC, "schedule": "0 0 1 1 *"}
+WISHES: dict[str, tuple[str, int] | None] = {
+    "pause": ("paused", 5),
+    "cancel": ("cancelled", 5),
+    "patch": ("scheduled", 7),
+    "delete": None,
+}
+"""what can be wished of a task that is scheduled, and the state and priority that it has then"""
 WORDS_OF_FAILURE = ("Traceback (most recent call last)", "was never retrieved", "was never awaited")
 
 
@@ -50,6 +59,9 @@ class Load:
     ) -> None:
         self.mesh, self.rng, self.strict = mesh, rng, strict
         self.acknowledged: set[str] = set()
+        self.wished: dict[str, tuple[str, int] | None] = {}
+        self.unsure: set[str] = set()
+        """tasks whose last wish nobody has answered: it may have been heard"""
         self.unanswered = 0
         self._youngest = ""
         self.collections: dict[str, str] = {}
@@ -82,11 +94,12 @@ class Load:
         """Submit until told to stop; what is under way then is brought to an answer."""
         rng = random.Random(self.rng.random())
         while not self._stop.is_set():
-            nodes = rng.sample(self.mesh.nodes, len(self.mesh.nodes))
-            async with Client([n.url for n in nodes], nodes[0].place.bearer, timeout=PATIENCE) as client:
+            async with self._anyone(rng) as client:
                 await self._submit(client, f"load-{next(self._numbers)}", single=rng.random() < 0.8)
             if self.strict:
                 await self._read(rng)
+            if rng.random() < 0.1:
+                await self._wish(rng)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), PAUSE)
 
@@ -113,10 +126,33 @@ class Load:
                 self._youngest = ids[-1]
                 return
 
+    def _anyone(self, rng: random.Random) -> Client:
+        """A client that knows the nodes in an order of its own."""
+        nodes = rng.sample(self.mesh.nodes, len(self.mesh.nodes))
+        return Client([n.url for n in nodes], nodes[0].place.bearer, timeout=PATIENCE)
+
+    async def _wish(self, rng: random.Random) -> None:
+        """Submit a task for later through one node, and control it through another."""
+        task, action = "", rng.choice(sorted(WISHES))
+        try:
+            async with self._anyone(rng) as client:
+                task = (await client.submit(LATER)).id
+                self.wished[task] = ("scheduled", 5)
+            async with self._anyone(rng) as client:
+                if action == "patch":
+                    await client.patch(task, {"priority": 7})
+                else:
+                    await client.control(task, action)
+            self.wished[task] = WISHES[action]
+        except (Unreachable, ProblemError) as error:
+            if self.strict:
+                raise
+            if not isinstance(error, ProblemError) or error.problem.status != 404:
+                self.unsure.add(task)
+
     async def _read(self, rng: random.Random) -> None:
         """The youngest task and any other, through any node that lives."""
-        nodes = rng.sample(self.mesh.nodes, len(self.mesh.nodes))
-        async with Client([n.url for n in nodes], nodes[0].place.bearer, timeout=PATIENCE) as client:
+        async with self._anyone(rng) as client:
             for task in (self._youngest, rng.choice(list(self.acknowledged))):
                 assert (await client.task(task)).id == task
 
@@ -137,13 +173,18 @@ class Load:
             assert found.state == "succeeded", found
             await asyncio.to_thread(flights.check_published, self.mesh.root / sink, self._rows)
         check_nodes(self.mesh.nodes)
-        print(f"{len(self.acknowledged)} tasks acknowledged, {self.unanswered} rounds without an answer")
+        told = f"{len(self.wished)} of them controlled, {len(self.unsure)} perhaps"
+        print(
+            f"{len(self.acknowledged)} tasks acknowledged, {told}; {self.unanswered} rounds without an answer"
+        )
         assert self.acknowledged, "the load did nothing"
 
     async def _all_over(self, node: Node) -> bool:
         """Whether `node` knows each acknowledged task, and all tasks that it knows have ended well."""
         async with node.client() as client:
-            states = {task.id: task.state async for task in client.all_tasks()}
+            tasks = [task async for task in client.all_tasks()]
+        later = {task.id: (task.state, task.priority) for task in tasks if "schedule" in task.spec}
+        states = {task.id: task.state for task in tasks if task.id not in later}
         wanted = self.acknowledged | set(self.collections)
         lost = wanted - states.keys()
         left = {task: state for task, state in states.items() if state not in TERMINAL}
@@ -151,8 +192,15 @@ class Load:
             task: state for task, state in states.items() if state in ("failed", "partial", "cancelled")
         }
         assert not failed, f"on node {node.name}: {failed}"
-        if lost or left:
-            raise Unreachable([node.url], f"lost: {some(lost)}, not over: {some(left)}")
+        unheard = {
+            task: (wish, later.get(task))
+            for task, wish in self.wished.items()
+            if task not in self.unsure and later.get(task) != wish
+        }
+        if lost or left or unheard:
+            raise Unreachable(
+                [node.url], f"lost: {some(lost)}, not over: {some(left)}, unheard: {some(unheard)}"
+            )
         return True
 
 
