@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -116,7 +117,7 @@ def stop(share: float) -> Fault:
 def halves(how: Sequence[str]) -> Fault:
     async def fault(harm: Harm) -> None:
         one, other = harm.halves()
-        async with _cut(harm, f"{one} | {other}"):
+        async with _cut(harm, one, other):
             harm.mesh.net.cut(one, other, how)
 
     return fault
@@ -125,14 +126,14 @@ def halves(how: Sequence[str]) -> Fault:
 async def isolate(harm: Harm) -> None:
     """One node alone."""
     one, *rest = (node.name for node in harm.rng.sample(harm.mesh.nodes, len(harm.mesh.nodes)))
-    async with _cut(harm, f"{one} alone"):
+    async with _cut(harm, [one], rest):
         harm.mesh.net.cut([one], rest)
 
 
 async def one_way(harm: Harm) -> None:
     """One node hears none of the others, which hear it."""
     one, *rest = (node.name for node in harm.rng.sample(harm.mesh.nodes, len(harm.mesh.nodes)))
-    async with _cut(harm, f"{one} is deaf"):
+    async with _cut(harm, [one], rest, "is deaf to"):
         harm.mesh.net.deafen(one, rest)
 
 
@@ -140,7 +141,7 @@ async def bridge(harm: Harm) -> None:
     """Two sides that do not hear each other, and one node that both hear."""
     middle, *rest = (node.name for node in harm.rng.sample(harm.mesh.nodes, len(harm.mesh.nodes)))
     half = math.ceil(len(rest) / 2)
-    async with _cut(harm, f"{rest[:half]} - {middle} - {rest[half:]}"):
+    async with _cut(harm, rest[:half], rest[half:], f"is cut by {middle} from"):
         harm.mesh.net.cut(rest[:half], rest[half:])
 
 
@@ -197,15 +198,29 @@ async def _down(harm: Harm, node: Node) -> None:
 
 
 @asynccontextmanager
-async def _cut(harm: Harm, what: str) -> AsyncIterator[None]:
+async def _cut(
+    harm: Harm, one: Sequence[str], other: Sequence[str], how: str = "is cut off from"
+) -> AsyncIterator[None]:
     """Cut for two thirds of the time, in the middle of it."""
     await asyncio.sleep(harm.seconds / 6)
-    harm.say(what)
+    harm.say(f"{' '.join(one)} {how} {' '.join(other)}")
     yield
     await asyncio.sleep(harm.seconds * 2 / 3)
     harm.mesh.net.heal()
     harm.say("healed")
-    await asyncio.sleep(harm.seconds / 6)
+    await asyncio.sleep(max(harm.seconds / 6, 5.0))
+    harm.say(
+        f"nodes declared dead by one on their own side: {_false_deaths(harm, one) + _false_deaths(harm, other)}"
+    )
+
+
+def _false_deaths(harm: Harm, side: Sequence[str]) -> int:
+    """How often those who could hear each other all the time have held one another for dead."""
+    count = 0
+    for node in map(harm.mesh.node, side):
+        text = node.log.read_text(errors="replace")
+        count += sum(len(re.findall(f"node={name} state=dead", text)) for name in side)
+    return count
 
 
 @contextmanager

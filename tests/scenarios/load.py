@@ -26,7 +26,7 @@ import msgspec
 from node.client import Client, ProblemError, Unreachable
 from node.schema import TERMINAL
 from tests.scenarios import flights
-from tests.scenarios.mesh import Mesh, Node, until
+from tests.scenarios.mesh import Mesh, Node, finished, until
 
 CLIENTS = 4
 PAUSE = 0.1
@@ -67,7 +67,7 @@ class Load:
         self.collections: dict[str, str] = {}
         self._every = every
         self._rows = lay(mesh.root, every)
-        self._rate = self._rows.total() / seconds
+        self._seconds = seconds
         self._numbers = itertools.count()
         self._stop = asyncio.Event()
         self._clients: list[asyncio.Task[None]] = []
@@ -76,7 +76,7 @@ class Load:
         for number, node in enumerate(self.rng.sample(self.mesh.nodes, 2)):
             sink = f"out{number}"
             async with node.client() as client:
-                spec = flights.spec(self._rate, sink, "flights.csv")
+                spec = flights.spec(self._rows.total() / self._seconds, sink, "flights.csv")
                 self.collections[(await client.submit(spec)).id] = sink
         self._clients = [asyncio.create_task(self._client()) for _ in range(CLIENTS)]
         return self
@@ -168,8 +168,7 @@ class Load:
             await until(over, f"all tasks are over on {node.name}", SETTLE, 0.5)
         print(f"all agree after {agreed:.1f} s, all tasks are over after {time.monotonic() - began:.1f} s")
         for task, sink in self.collections.items():
-            async with self.rng.choice(self.mesh.nodes).client() as client:
-                found = await client.task(task)
+            found = await finished(self.rng.choice(self.mesh.nodes), task, SETTLE + 2 * self._seconds)
             assert found.state == "succeeded", found
             await asyncio.to_thread(flights.check_published, self.mesh.root / sink, self._rows)
         check_nodes(self.mesh.nodes)
@@ -184,9 +183,8 @@ class Load:
         async with node.client() as client:
             tasks = [task async for task in client.all_tasks()]
         later = {task.id: (task.state, task.priority) for task in tasks if "schedule" in task.spec}
-        states = {task.id: task.state for task in tasks if task.id not in later}
-        wanted = self.acknowledged | set(self.collections)
-        lost = wanted - states.keys()
+        states = {t.id: t.state for t in tasks if t.id not in later and t.id not in self.collections}
+        lost = self.acknowledged - states.keys()
         left = {task: state for task, state in states.items() if state not in TERMINAL}
         failed = {
             task: state for task, state in states.items() if state in ("failed", "partial", "cancelled")
