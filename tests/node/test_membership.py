@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from gossip.codec import unpack
 from gossip.config import SwimConfig
 from gossip.errors import MetaTooLarge
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State
+from gossip.messages import Dead, Sync
 from node.discovery.mdns import Found, Mdns, find
 from node.membership import Identity, Membership, Settings
 from node.membership_driver import load_contacts
 from node.security.keys import ClusterKey, keep_boot, load_keys, new_cluster_key, next_boot
 from node.security.roster import ROSTER_FILE, Roster
 from node.transport.base import CannotBind
+from node.transport.zmq import Plane
 from tests.node.transport.kit import gated, until
 
 
@@ -170,6 +173,29 @@ async def test_a_crash_is_seen_as_death(mesh: Mesh) -> None:
     await until(lambda: one.sees(gone) is other.sees(gone) is State.DEAD)
     assert (gone.id, State.SUSPECT, State.DEAD) in one.changes
     assert one.sees(other) is State.ALIVE
+
+
+async def test_old_news_do_not_wait_for_the_dead(mesh: Mesh) -> None:
+    """They would come when a cut heals, and bury whom the other side has seen alive all the time."""
+    here, other, gone = await mesh.joined(3)
+    address = gone.membership.address
+    await mesh.stop("n2")
+    await until(lambda: here.sees(gone) is State.DEAD, "one dead")
+    await mesh.stop("n1")
+    await until(
+        lambda: here.sees(other) is State.DEAD, "the other dead, of which the first is told for a while"
+    )
+    await asyncio.sleep(1.5 * SwimConfig.local().reconnect_interval)  # so that it is sought once
+    heard: list[bytes] = []
+    with gated(gone.roster, mesh.cluster) as context:
+        plane = Plane(context, bind=address, keys=gone.keys, roster=gone.roster)
+        plane.start(lambda _, payload: heard.append(payload[2:]))
+        await until(lambda: bool(heard), "it is sought")
+        await asyncio.sleep(0.5)
+        plane.close()
+    messages = [message for packet in heard for message in unpack(packet).messages]
+    assert any(isinstance(message, Sync) for message in messages)
+    assert not [message for message in messages if isinstance(message, Dead) and message.id == other.id]
 
 
 async def test_a_blocked_main_loop_is_no_reason_for_suspicion(mesh: Mesh) -> None:
