@@ -35,6 +35,7 @@ from node.execution.runner import Runner
 from node.execution.secrets import Secrets
 from node.membership import Membership
 from node.membership_driver import Identity, Settings
+from node.outlived import stop_outlived
 from node.presence import Presence
 from node.security.bootstrap import Given, Start, decide
 from node.security.keys import keep_boot, load_keys, next_boot
@@ -320,19 +321,9 @@ class App:
         )
 
     def _outlived(self, boot: Boot) -> None:
-        """The mesh knows more of this node than its own disk: what it writes under its boot would be taken for
-        what the others have already, and be lost. It stops at once; its next life has a boot of its own.
-        """
-        if self.outlived:
-            return
-        self.outlived = True
-        keep_boot(self.data.path, boot)
-        log.critical(
-            "the mesh knows more of this node than its data directory does, which was probably restored from a "
-            "backup; the node stops and can be started again, it then takes what it lacks from the others",
-            data_dir=str(self.data.path), boot=self.boot, known=boot,
-        )  # fmt: skip
-        os.kill(os.getpid(), signal.SIGTERM)
+        if not self.outlived:
+            self.outlived = True
+            stop_outlived(self.data.path, self.boot, boot)
 
     def _tell_facts(self) -> None:
         facts = self.presence.facts()
