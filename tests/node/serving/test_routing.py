@@ -1,5 +1,6 @@
 """Which node's answer counts, in particular that a task is not there."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ class Service(MeshService):
 
     def __init__(self, desk: Desk, *, compared: bool = True) -> None:
         given: Any = None
-        local = Local(desk.core, given, given)
+        nothing_kept: Any = SimpleNamespace(keeping=SimpleNamespace(read=lambda _slot, _batch: None))
+        local = Local(desk.core, nothing_kept, given)
         calls = Calls(lambda _to, _message: False, {})
         super().__init__(
             desk.core, local, calls, given, given, given, facts=given, ready=given, pause_node=given,
