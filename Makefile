@@ -9,8 +9,9 @@ NODES ?= 0
 SECONDS ?= 600
 CAP ?= 2000
 WORKERS ?= 2
+CHAOS_SECONDS ?= 60
 
-.PHONY: help demo test check sim sim-mutants chaos bench fmt
+.PHONY: help demo test check sim sim-mutants chaos chaos-figures bench fmt
 
 help:
 	@echo "make demo   start three nodes here, collect real input through them, kill one, compare the result"
@@ -18,7 +19,8 @@ help:
 	@echo "make check  ruff, mypy, the import rules, the wheel in an empty environment"
 	@echo "make sim    SEEDS=300 SEED=1 SECONDS=600 NODES=0 (0: 5 to 7): the simulator over the code that ships"
 	@echo "make sim-mutants  CAP=2000: plant each bug of the catalogue, and see the simulator find it"
-	@echo "make chaos  twenty random kills of real nodes while they collect"
+	@echo "make chaos  CHAOS_SECONDS=60: real nodes under load, killed, stopped, cut off, with full disks (needs root)"
+	@echo "make chaos-figures  how soon others go on after 50 kills"
 	@echo "make bench  tasks/s and records/s of this machine"
 	@echo "make fmt    format the code"
 
@@ -47,7 +49,11 @@ sim-mutants: $(VENV)/ready
 	$(BIN)/python -m tests.sim.mutation --cap $(CAP) --processes $(WORKERS)
 
 chaos: $(VENV)/ready
-	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/scenarios/test_kill.py
+	CHAOS_ROUNDS=20 CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -q -s \
+		tests/scenarios/test_chaos.py tests/scenarios/test_kill.py
+
+chaos-figures: $(VENV)/ready
+	$(BIN)/python -m tests.scenarios.figures
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench

@@ -87,6 +87,9 @@ async def _serve(config: Config, flags: Flags) -> int:
     print(f"mesh  {app.membership.address}", flush=True)
     print(f"join others with:  collect-node --join {app.token}", flush=True)
     await stop.wait()
+    if app.outlived:
+        await app.stop(leave=False)
+        return 1
     print("leaving the mesh", flush=True)
     await app.stop()
     return 0

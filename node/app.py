@@ -19,13 +19,12 @@ from structlog import get_logger
 
 from gossip.config import SwimConfig
 from gossip.effects import Conflict
-from gossip.identity import NodeId
+from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
 from node.api.tls import load_tls
 from node.config import Config
-from node.core import Core, CoreConfig
 from node.data_directory import CannotStart, DataDirectory
 from node.discovery.mdns import Found, Mdns
 from node.discovery.seeds import Seeds
@@ -37,6 +36,7 @@ from node.execution.runner import Runner
 from node.execution.secrets import Secrets
 from node.membership import Membership
 from node.membership_config import Identity, Settings
+from node.opening import new_core, open_log, stop_outlived
 from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
 from node.security.keyring import KeyRing
@@ -50,12 +50,10 @@ from node.serving.calls import Calls
 from node.serving.driver import Driver, boottime
 from node.serving.export import Exporter
 from node.serving.hub import Hub
-from node.serving.keeping import Pace
 from node.serving.local import Local
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
-from node.stewardship.ownership import OwnershipConfig
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
 from node.transport.entrance import enter
@@ -89,6 +87,7 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self.outlived = False
 
     # ---- start
 
@@ -172,35 +171,11 @@ class App:
         self._background(self._say_facts_regularly())
         return start
 
-    def _open_core(self, me: NodeId, boot: Any) -> None:
-        config = self.config
-        local = config.gossip.profile == "local"
-        core_config = CoreConfig(
-            region=config.node.region,
-            replicas=config.state.replicas,
-            concurrency=config.resources.concurrency,
-            ownership=OwnershipConfig.local() if local else OwnershipConfig(),
-        )
-        self.core = Core(
-            me,
-            boot,
-            core_config,
-            rng=random.Random(chance.randbits(64)),
-            client_id=lambda: chance.randbits(52),
-            sharded=self._sharded,
-        )
+    def _open_core(self, me: NodeId, boot: Boot) -> None:
         self.hub = Hub()
+        self.core = new_core(self.config, me, boot, sharded=self._sharded)
         self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
-        retention = self.config.state.retention
-        pace = Pace(quiet=3.0, settled=3.0, retention=retention) if local else Pace(retention=retention)
-        opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage, pace=pace)
-        if opened.torn is not None:
-            log.warning(
-                "an interrupted write was cut off the log", file=str(opened.torn.path), offset=opened.torn.offset,
-                bytes=opened.torn.bytes,
-            )  # fmt: skip
-        for damage in opened.salvaged:
-            log.error("a damaged part of the log was skipped; replicas fill it in", damage=str(damage))
+        open_log(self.driver, self.config, self.data.path, salvage=self._salvage)
 
     def _sharded(self, collector: str) -> bool:
         plugin = self.registry.find("collector", collector)
@@ -246,6 +221,7 @@ class App:
             ready=self.presence.readiness,
             nodes=self.nodes,
             exporter=Exporter(self.roots),
+            compared=lambda: self.presence.compared or len(self.roster.entries()) <= 1,
         )
         operations.update(self.service.operations())
         self.driver.on_stall = lambda _: self._update_meta()
@@ -343,15 +319,10 @@ class App:
             "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
         )
 
-    def _outlived(self, boot: int) -> None:
-        """Others know a later life of ours: this one must not go on, it would repeat sequence numbers."""
-        following = raise_boot(self.data.path, boot)
-        log.critical(
-            "the mesh has seen a later life of this node: its data directory was restored from a backup and its clock "
-            "is wrong, or it runs twice; this node stops. Correct the clock, then start it again",
-            boot=self.core.boot, seen=boot, next=following,
-        )  # fmt: skip
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _outlived(self, seen: Boot) -> None:
+        if not self.outlived:
+            self.outlived = True
+            stop_outlived(self.data.path, self.core.boot, seen)
 
     def _tell_facts(self) -> None:
         facts = self.presence.facts()
@@ -374,6 +345,8 @@ class App:
                 log.critical("a guard thread has died; this node stops")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+            if self.core.replicator.outlived:
+                self._outlived(self.core.boot)
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
             meta = self.presence.look(boottime())

@@ -110,6 +110,7 @@ class Driver:
             save=self._save_book,
         )
         self._probe_interval = settings.config.probe_interval
+        self._dialled: dict[NodeId, float] = {}
         self._loop = asyncio.get_running_loop()
         self.alarm = Alarm(self._loop, now, on_due=self._tick, on_late=self._late)
         self._closed = False
@@ -253,10 +254,25 @@ class Driver:
             log.debug("message of an unknown kind", sender=sender, kind=kind.hex())
 
     def _send(self, to: NodeId, address: str, payload: bytes) -> None:
+        self._drop_old(to)
         if to not in self._roster.keys:
             self._spread.ask(to)
         elif not self._plane.send(to, address, payload):
             log.debug("not queued", to=to, address=address)
+
+    def _drop_old(self, to: NodeId) -> None:
+        """Do not let what waits for a dead member reach it when a cut heals: it was said long ago, and a death in
+        it, of a node that lives, would be believed. Only what was sent since the last dial waits, and that is
+        renewed after a probe interval, time enough for a handshake.
+        """
+        member = self._swim.members.get(to)
+        if member is None or member.state in LIVE:
+            self._dialled.pop(to, None)
+            return
+        at = now()
+        if at - self._dialled.setdefault(to, at) >= self._probe_interval:
+            self._dialled[to] = at
+            self._plane.disconnect(to)
 
     def _send_roster(self, to: NodeId, payload: bytes) -> None:
         member, entry = self._swim.members.get(to), self._roster.entry(to)

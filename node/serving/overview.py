@@ -76,6 +76,7 @@ class Overview:
             "tasks_per_s": tasks,
             "records_per_s": records,
             "refused": float(self.refused()),
+            "replica_lag_p99": round(self.core.replicator.lag.p99(), 4),
         }
 
     def _rates(self) -> tuple[float, float]:

@@ -49,6 +49,8 @@ class Steward:
         self._adopted: dict[tuple[int, str], set[int]] = {}
         """Parts that are on the table, by slot and batch."""
         self._recheck_all = False
+        self._recheck_at = 0.0
+        """When the slots of those that died last can be taken over."""
         self._next_unpark = 0.0
         self._next_handover = 0.0
 
@@ -76,6 +78,7 @@ class Steward:
     def members(self, gone: Iterable[NodeId]) -> None:
         """The members changed; `gone`: lives of nodes that ended."""
         self._recheck_all = True
+        self._recheck_at = self.table.now + self.table.ownership.config.takeover_delay
         for node in gone:
             self.leasing.node_lost(node)
 
@@ -125,6 +128,9 @@ class Steward:
             table.backlog.unpark()
         for work in table.due():
             self._go_on(work)
+        if 0.0 < self._recheck_at <= table.now:
+            self._recheck_at = 0.0
+            self._recheck_all = True
         if table.now >= self._next_handover:
             self._next_handover = table.now + HANDOVER_INTERVAL
             self._recheck_all = True
