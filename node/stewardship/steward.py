@@ -206,6 +206,7 @@ class Steward:
             self.table.backlog.remove(work)
         for where in [where for where in self.table.bulk if where[0] == slot]:
             for group in self.table.bulk.pop(where):
+                self.leasing.revoke_bulk(group, self.table.mine[slot])
                 self.table.backlog.remove(group)
         self._adopted = {where: parts for where, parts in self._adopted.items() if where[0] != slot}
         del self.table.mine[slot]

@@ -181,7 +181,7 @@ class Faults:
             node.crash()
             self.lost(node.disk.restore(copy))
             self.world.hits["older copy restored"] += 1
-            self._after(lasts * 0.3, functools.partial(self._revive, node))
+            self._after(3.0 + lasts * 0.3, functools.partial(self._revive, node))  # a copy takes its time
 
     def empty(self, lasts: float) -> bool:
         """A new disk: only the key is left."""
@@ -191,7 +191,7 @@ class Faults:
         node.crash()
         node.backup = None
         self.lost(node.disk.wipe())
-        self._after(lasts * 0.3, functools.partial(self._revive, node))
+        self._after(3.0 + lasts * 0.3, functools.partial(self._revive, node))
         return True
 
     def lost(self, names: list[Name]) -> None:
