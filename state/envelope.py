@@ -68,7 +68,7 @@ def decode(data: bytes) -> Envelope:
     """Raises BadEnvelope for anything malformed, too large or of another version."""
     try:
         envelope = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadEnvelope(f"not an envelope: {error}") from None
     if envelope.version != VERSION:
         raise BadEnvelope(f"envelope version {envelope.version}; this node reads {VERSION}")

@@ -7,7 +7,6 @@ lies before `floors` is folded (`base`): their facts are in `_kept` or in the ar
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import msgspec
 import xxhash
 
 from state import model
@@ -16,7 +15,7 @@ from state.base import VERSION as BASE_VERSION
 from state.document import Document
 from state.entries import Batch
 from state.envelope import VERSION, BadEnvelope, Envelope, SegmentId, Writer
-from state.index import Index
+from state.index import UNREADABLE, Index
 from state.model import Token
 from state.prepass import Item, Malformed, Shape, inspect
 
@@ -163,7 +162,7 @@ class Ledger:
                 if model.author_in(key) != envelope.author:
                     continue
                 self._add(envelope.segment, key, fact)
-            except (msgspec.DecodeError, ValueError, IndexError):
+            except UNREADABLE:
                 continue
             changes.append((key, fact))
         return changes
@@ -176,8 +175,9 @@ class Ledger:
             found = self._resolve(inspect(envelope.update), None)
             self._kept.update((k, v) for k, v in found.items() if model.author_in(k) == envelope.author)
             return found.items()
-        holder = self._segment(segment)
+        holder = self._segments.get(segment) or _Segment(Document(self._client_id()))
         raw = holder.document.apply(envelope.update, author=envelope.author)
+        self._segments[segment] = holder
         holder.bytes += len(envelope.update)
         self._resolve(holder.document.shape, segment)
         return raw
@@ -311,7 +311,7 @@ class Ledger:
         try:
             decoded = model.decode(fact.key, fact.value)
             self._index.add(SegmentId(self.slot, author, 0), fact.key, decoded)
-        except (msgspec.DecodeError, ValueError, IndexError):
+        except UNREADABLE:
             return None
         self._kept[fact.key] = fact.value
         if fact.key[:1] in OVERWRITTEN:
