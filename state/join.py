@@ -147,8 +147,13 @@ def _request(requests: dict[str, Request], wish: Wish) -> None:
 
 
 def better_end(first: Ended, second: Ended) -> Ended:
-    """The end that counts of two of one shard: succeeded > cancelled > failed, then the larger token."""
-    return max(first, second, key=lambda end: (_FINALITY.get(end.state, 0), end.token, end.at_ms))
+    """The end that counts of two of one shard: succeeded > cancelled > failed, then the larger token, then
+    the later; between two that are alike in all this anything that all replicas decide alike."""
+    return max(
+        first,
+        second,
+        key=lambda end: (_FINALITY.get(end.state, 0), end.token, end.at_ms, msgspec.msgpack.encode(end)),
+    )
 
 
 def plan_of(run: RunFacts) -> Plan | None:

@@ -89,6 +89,10 @@ def key(rng: random.Random, kind: str, author: Writer) -> str:
 def fact(rng: random.Random, author: Writer) -> tuple[str, bytes]:
     """A key and its value: sound, warped, mutated, or bytes of anything."""
     kind = rng.choice("bowrpqdlxe")
+    return key(rng, kind, author), fact_of(rng, kind)
+
+
+def fact_of(rng: random.Random, kind: str) -> bytes:
     encoded = model.encode(sound(rng, kind)) if kind != "o" else _outcomes(rng)
     match rng.randrange(8):
         case 0:
@@ -101,7 +105,7 @@ def fact(rng: random.Random, author: Writer) -> tuple[str, bytes]:
             encoded = warped(rng, encoded)
         case _:
             pass
-    return key(rng, kind, author), encoded
+    return encoded
 
 
 def _outcomes(rng: random.Random) -> bytes:
