@@ -7,8 +7,10 @@ SEEDS ?= 300
 SEED ?= 1
 NODES ?= 5
 WORKERS ?= 2
+FUZZ_SECONDS ?= 60
+FUZZ_UPDATES ?= 1000000
 
-.PHONY: help demo test check sim chaos bench fmt
+.PHONY: help demo test check sim chaos fuzz bench fmt
 
 help:
 	@echo "make demo   start three nodes here, collect real input through them, kill one, compare the result"
@@ -16,6 +18,7 @@ help:
 	@echo "make check  ruff, mypy, the import rules, the wheel in an empty environment"
 	@echo "make sim    SEEDS=300 SEED=1 NODES=5: the simulator over the code that ships"
 	@echo "make chaos  twenty random kills of real nodes while they collect"
+	@echo "make fuzz   FUZZ_SECONDS=60 FUZZ_UPDATES=1000000: hostile updates, then each decoder guided by coverage"
 	@echo "make bench  tasks/s and records/s of this machine"
 	@echo "make fmt    format the code"
 
@@ -42,6 +45,12 @@ sim: $(VENV)/ready
 
 chaos: $(VENV)/ready
 	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/scenarios/test_kill.py
+
+fuzz: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.campaign --updates $(FUZZ_UPDATES) --seed $(SEED)
+	for target in $$($(BIN)/python -m tests.fuzz.targets); do \
+		$(BIN)/python -m tests.fuzz.guided $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench

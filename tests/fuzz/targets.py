@@ -222,3 +222,7 @@ TARGETS: dict[str, Target] = {
         options,
     )
 }
+
+
+if __name__ == "__main__":
+    print(*TARGETS)
