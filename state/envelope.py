@@ -74,6 +74,8 @@ def decode(data: bytes) -> Envelope:
         raise BadEnvelope(f"envelope version {envelope.version}; this node reads {VERSION}")
     if len(envelope.update) > MAX_UPDATE:
         raise BadEnvelope(f"update of {len(envelope.update)} bytes; at most {MAX_UPDATE}")
-    if envelope.seq < 1 or not 0 <= envelope.slot < 4096:
-        raise BadEnvelope(f"slot {envelope.slot}, sequence {envelope.seq}")
+    if envelope.seq < 1 or envelope.segment.number < 1 or not 0 <= envelope.slot < 4096:
+        raise BadEnvelope(
+            f"slot {envelope.slot}, segment {envelope.segment.number}, sequence {envelope.seq}: out of bounds"
+        )
     return envelope

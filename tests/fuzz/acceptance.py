@@ -22,7 +22,6 @@ from tests.fuzz.damage import mutate
 from tests.fuzz.updates import Aim, Block, Hostile, entry, update
 
 HONEST, ONE, TWO = Writer("a.1"), Writer("b.1"), Writer("b.2")
-SEGMENT = SegmentId(3, HONEST, 1)
 
 
 @dataclass
@@ -44,6 +43,7 @@ class Life:
     def __post_init__(self) -> None:
         self.ledger = self._empty()
         self.accepted: list[Envelope] = []
+        self.segment = SegmentId(3, HONEST, 1)
         self.authors = [Author(ONE, self.rng.getrandbits(52) + 1), Author(TWO, self.rng.getrandbits(30) + 1)]
         self._hostile = Hostile(self.rng)
         self._recorded = [self._write(b"first"), self._write(b"second")]
@@ -82,8 +82,19 @@ class Life:
             return
         self.counts["accepted"] += 1
         self.accepted.append(item)
-        known = self.ledger._segments[item.segment].document._clients.get(author.name)
+        holder = self.ledger._segments.get(item.segment)
+        known = holder.document._clients.get(author.name) if holder else None
         author.client, author.clock = known or (author.client, author.clock)
+        if self.rng.random() < 0.01:
+            self._fold()
+
+    def _fold(self) -> None:
+        """The documents go; what comes now is for the next segment."""
+        self.ledger.fold()
+        self.counts["folds, not updates"] += 1
+        self.segment = SegmentId(3, HONEST, self.segment.number + 1)
+        for author in self.authors:
+            author.clock = 0
 
     def _update(self, author: Author) -> bytes:
         rng, other = self.rng, next(one for one in self.authors if one is not author)
@@ -101,13 +112,13 @@ class Life:
                 return mutate(rng, made) if rng.random() < 0.2 else made
 
     def _envelope(self, author: Author, data: bytes) -> Envelope:
-        rng, segment = self.rng, SEGMENT
+        rng, segment = self.rng, self.segment
         seq = self.ledger.heads.get(author.name, 0) + 1
         if rng.random() < 0.02:
             seq += rng.choice((-1, 1, 2**40))
         if rng.random() < 0.02:
             segment = SegmentId(
-                3, rng.choice((author.name, Writer("x"), Writer(""))), rng.choice((0, 1, 2**60))
+                3, rng.choice((author.name, Writer("x"), Writer(""))), rng.choice((0, segment.number, 2**60))
             )
         return Envelope(envelopes.VERSION, segment, author.name, max(1, seq), data)
 

@@ -89,7 +89,8 @@ def main() -> None:
     total, deaths = campaign(options.updates, options.seed, options.processes)
     for reason, count in total.counts.most_common():
         print(f"{count:>9}  {reason}")
-    print(f"{total.counts.total():>9}  updates; slowest life {total.slowest * 1000:.1f} ms an update")
+    updates = total.counts.total() - total.counts["folds, not updates"]
+    print(f"{updates:>9}  updates; slowest life {total.slowest * 1000:.1f} ms an update")
     for seed, failure in total.failures[:20]:
         print(f"broken: life {seed}: {failure[:200]}")
     print(f"broken properties: {len(total.failures)}; deaths: {len(deaths)} {deaths or ''}")

@@ -34,7 +34,17 @@ _SPEC = {
     "timezone": "Europe/Zurich",
     "placement": {"nodes": ["berlin"]},
 }
-_AMOUNTS = ["250ms", "1h30m", "64MiB", "50/s", "600/m", "*/5 8-18 * * 1#2", "every 5m", "0 0 29 2 *", "Europe/Zurich"]
+_AMOUNTS = [
+    "250ms",
+    "1h30m",
+    "64MiB",
+    "50/s",
+    "600/m",
+    "*/5 8-18 * * 1#2",
+    "every 5m",
+    "0 0 29 2 *",
+    "Europe/Zurich",
+]
 _OPTIONS = [
     {"path": "in/*.csv", "delimiter": ";", "fields": ["a"], "types": {"a": "int"}},
     {"url": "https://h/x", "headers": {"a": {"secret": "S"}}, "paging": {"kind": "page", "parameter": "p"}},
@@ -51,7 +61,9 @@ SOUND: dict[str, list[bytes]] = {
             messages.Digest(b"x" * 16),
             messages.SlotDigests({1: b"12345678"}),
             messages.Heads({1: {"a.1": 2}}),
-            messages.Facts("n", {"r": (True, "f")}, {"a": "1"}, ["s"], {"l": "m"}, "h:1", "1.0", load={"x": 1.0}),
+            messages.Facts(
+                "n", {"r": (True, "f")}, {"a": "1"}, ["s"], {"l": "m"}, "h:1", "1.0", load={"x": 1.0}
+            ),
             messages.Lease([_JOB]),
             messages.Revoke([_KEY], (1, "a", 1)),
             messages.Reports([], (1, 1)),
@@ -67,7 +79,10 @@ SOUND: dict[str, list[bytes]] = {
         _A.packet(Sync(True, [_A.record(), Peer("b").record(State.DEAD, 5)])),
     ],
     "envelopes": [envelope.encode(Envelope(1, SegmentId(3, Writer("a.1"), 1), Writer("a.1"), 1, b"\0\0"))],
-    "hello": [msgspec.msgpack.encode(one) for one in (Hello(1, _ENTRY), Welcome(1, _ENTRY, [_ENTRY]), Refusal("c", "m"))],
+    "hello": [
+        msgspec.msgpack.encode(one)
+        for one in (Hello(1, _ENTRY), Welcome(1, _ENTRY, [_ENTRY]), Refusal("c", "m"))
+    ],
     "rosters": [
         msgspec.msgpack.encode((1, [_ENTRY])),
         msgspec.msgpack.encode(Offer((b"12345678",) * 16)),
@@ -122,8 +137,19 @@ def _line(rng: random.Random, sound: bytes) -> bytes:
     lines = [line.lstrip(b"# ") for line in sound.splitlines()]
     keys = [at for at, line in enumerate(lines) if b"=" in line]
     at = rng.choice(keys)
-    odd = (b"-1", b"1e999", b"nan", b'""', b"[]", b"{}", b"true", b'"\\ud7ff\\u0000"', b"[[[1]]]", b"1979-05-27", b"9" * 50)
+    odd = (
+        b"-1",
+        b"1e999",
+        b"nan",
+        b'""',
+        b"[]",
+        b"{}",
+        b"true",
+        b'"\\ud7ff\\u0000"',
+        b"[[[1]]]",
+        b"1979-05-27",
+        b"9" * 50,
+    )
     name = lines[at].partition(b"=")[0]
     section = next((line for line in reversed(lines[:at]) if line.startswith(b"[")), b"")
     return section + b"\n" + name + b"= " + rng.choice(odd) + b"\n"
-

@@ -31,7 +31,7 @@ from plugins.options import OptionErrors, decode
 from plugins.sinks.jsonl import JsonlSink
 from state import envelope, model
 from state.document import Document
-from state.ledger import UNREADABLE
+from state.index import UNREADABLE
 from state.prepass import Malformed, inspect
 from tests.fuzz.acceptance import Life
 from tests.gossip.peers import acquainted, machine

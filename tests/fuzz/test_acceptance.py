@@ -84,7 +84,9 @@ def test_a_refused_envelope_leaves_no_segment_behind() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        b"\x96\x01\xa5pause\x01\x91\x00\xa1u\x81\xa1a" + b"\x91" * 3000 + b"\xc0",  # a wish, nested too deeply
+        b"\x96\x01\xa5pause\x01\x91\x00\xa1u\x81\xa1a"
+        + b"\x91" * 3000
+        + b"\xc0",  # a wish, nested too deeply
         model.encode(Wish(1, "pause", 1, [0], "u", {"a": b"x"}))[:-4],
     ],
 )
@@ -114,9 +116,17 @@ def test_a_part_beyond_all_numbers_is_passed_over(start: int) -> None:
 )
 def test_a_wish_without_its_arguments_changes_nothing_else(kind: str, arguments: dict[str, object]) -> None:
     pause = Wish(1, "pause", 1, [0], "u")
-    wanted = join.desired([pause, Wish(2, kind, 2, [0], "u", arguments), Wish(2, kind, 2, [0], "u", {3: [4]})])  # type: ignore[dict-item]  # hostile
+    wanted = join.desired(
+        [pause, Wish(2, kind, 2, [0], "u", arguments), Wish(2, kind, 2, [0], "u", {3: [4]})]
+    )  # type: ignore[dict-item]  # hostile
     assert wanted.paused
-    assert (wanted.revision, wanted.priority, wanted.limits, wanted.retry, wanted.spec) == (2, None, None, None, None)
+    assert (wanted.revision, wanted.priority, wanted.limits, wanted.retry, wanted.spec) == (
+        2,
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 def test_joins_of_random_facts_depend_on_no_order() -> None:
@@ -134,4 +144,6 @@ def test_joins_of_random_facts_depend_on_no_order() -> None:
         assert repr(join.desired(wishes)) == repr(join.desired(shuffled)), f"seed {seed}"
         ended = [one for each in ends for one in each.shards]
         for first, second in zip(ended, reversed(ended), strict=True):
-            assert repr(join.better_end(first, second)) == repr(join.better_end(second, first)), f"seed {seed}"
+            assert repr(join.better_end(first, second)) == repr(join.better_end(second, first)), (
+                f"seed {seed}"
+            )

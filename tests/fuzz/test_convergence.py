@@ -71,7 +71,9 @@ class Convergence(RuleBasedStateMachine):
     def write(self, which: int, facts: int, lost: set[int]) -> None:
         """Durable here, then sent to everybody; some never get it."""
         writer = self.pick(which)
-        produced, _ = writer.ledger.write(writer.author, [self.world.fact(writer.author) for _ in range(facts)])
+        produced, _ = writer.ledger.write(
+            writer.author, [self.world.fact(writer.author) for _ in range(facts)]
+        )
         writer.log += produced
         for number, other in enumerate(self.replicas):
             if other is not writer and number not in lost:
@@ -137,5 +139,7 @@ class Convergence(RuleBasedStateMachine):
 def test_replicas_converge_whatever_happens() -> None:
     run_state_machine_as_test(
         Convergence,
-        settings=settings(max_examples=40, stateful_step_count=40, deadline=None, database=None, derandomize=True),
+        settings=settings(
+            max_examples=40, stateful_step_count=40, deadline=None, database=None, derandomize=True
+        ),
     )

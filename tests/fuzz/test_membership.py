@@ -82,7 +82,9 @@ class Membership(RuleBasedStateMachine):
         before = self.belief(name)
         match state:
             case State.ALIVE:
-                message: object = Alive(NodeId(name), Boot(boot), incarnation, f"{name}:1", encode_meta(meta(name)))
+                message: object = Alive(
+                    NodeId(name), Boot(boot), incarnation, f"{name}:1", encode_meta(meta(name))
+                )
             case State.SUSPECT:
                 message = Suspect(NodeId(name), Boot(boot), incarnation, NodeId(sender))
             case State.DEAD:
@@ -102,7 +104,9 @@ class Membership(RuleBasedStateMachine):
                 self.raised[name] = max(self.raised[name], records[-1].incarnation)
         self.say(sender, Sync(self.rng.random() < 0.5, records))
 
-    @rule(sender=NAMES, boot=BOOTS, step=STEPS, kind=st.sampled_from([Suspect, Dead, Departed, Alive, Record]))
+    @rule(
+        sender=NAMES, boot=BOOTS, step=STEPS, kind=st.sampled_from([Suspect, Dead, Departed, Alive, Record])
+    )
     def accuse(self, sender: str, boot: int, step: int, kind: type) -> None:
         """Claims about the machine itself; only it answers by raising, and not beyond reason."""
         incarnation, before = first_incarnation(Boot(boot)) + step, self.own
@@ -172,11 +176,15 @@ class Membership(RuleBasedStateMachine):
         if hasattr(self, "swim"):
             self.gone = self.gone or self.swim._left
             table = self.swim._core.table
-            assert table.live == sum(one.state in (State.ALIVE, State.SUSPECT) for one in table.members.values())
+            assert table.live == sum(
+                one.state in (State.ALIVE, State.SUSPECT) for one in table.members.values()
+            )
 
 
 def test_the_machine_follows_the_reference_order() -> None:
     run_state_machine_as_test(
         Membership,
-        settings=settings(max_examples=60, stateful_step_count=40, deadline=None, database=None, derandomize=True),
+        settings=settings(
+            max_examples=60, stateful_step_count=40, deadline=None, database=None, derandomize=True
+        ),
     )
