@@ -157,7 +157,7 @@ def _resync(doc: Doc[Map[bytes]]) -> None:
     stranger: Doc[Map[bytes]] = Doc(client_id=77)
     stranger.apply_update(doc.get_update())
     theirs, ours = stranger.get(ROOT, type=Map), doc.get(ROOT, type=Map)
-    assert {key: bytes(theirs[key]) for key in theirs} == {key: bytes(ours[key]) for key in ours}
+    assert theirs.to_py() == ours.to_py()
     theirs["new"] = b"new"
     doc.apply_update(stranger.get_update(doc.get_state()))
     assert bytes(ours["new"]) == b"new", "a new client's write is not taken"

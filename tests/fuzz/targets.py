@@ -9,7 +9,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -100,7 +100,7 @@ def acceptance(data: bytes) -> None:
 class _Chosen(random.Random):
     """Chance drawn from given bytes, then zeros: so that a guided fuzzer steers each decision."""
 
-    def __new__(cls, data: bytes) -> "_Chosen":
+    def __new__(cls, data: bytes) -> Self:
         return super().__new__(cls)
 
     def __init__(self, data: bytes) -> None:
@@ -159,7 +159,8 @@ def amounts(data: bytes) -> None:
     """Durations, sizes, rates, schedules and time zones as text or number."""
     text: Any = data.decode("utf-8", "surrogateescape")
     calls: list[Callable[[Any], Any]] = [durations.duration, durations.size, durations.rate]
-    for call in (*calls, schedules.zone, schedules.check_schedule):
+    texts: list[Callable[[Any], Any]] = [*calls, schedules.zone, schedules.check_schedule]
+    for call in texts:
         try:
             call(text)
         except ValueError as error:

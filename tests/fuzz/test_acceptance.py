@@ -1,7 +1,9 @@
 """Hostile members: what their envelopes may do to a ledger is to be refused, or to be taken and do no harm."""
 
+import os
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -50,7 +52,7 @@ def test_the_campaign_counts_what_dies_and_what_breaks(monkeypatch: pytest.Monke
     monkeypatch.setattr(acceptance.Life, "finish", lambda _: (_ for _ in ()).throw(AssertionError("odd")))
     found, _ = campaign.campaign(campaign.UPDATES, 7, 1)
     assert found.failures == [(7, "AssertionError: odd")]
-    monkeypatch.setattr(campaign, "live", lambda first, lives: campaign.os._exit(11))
+    monkeypatch.setattr(campaign, "live", lambda first, lives: os._exit(11))
     assert campaign.campaign(campaign.UPDATES, 7, 1)[1] == [7]
 
 
@@ -116,9 +118,9 @@ def test_a_part_beyond_all_numbers_is_passed_over(start: int) -> None:
 )
 def test_a_wish_without_its_arguments_changes_nothing_else(kind: str, arguments: dict[str, object]) -> None:
     pause = Wish(1, "pause", 1, [0], "u")
-    wanted = join.desired(
-        [pause, Wish(2, kind, 2, [0], "u", arguments), Wish(2, kind, 2, [0], "u", {3: [4]})]
-    )  # type: ignore[dict-item]  # hostile
+    odd_keys: Any = {3: [4]}
+    wishes = [pause, Wish(2, kind, 2, [0], "u", arguments), Wish(2, kind, 2, [0], "u", odd_keys)]
+    wanted = join.desired(wishes)
     assert wanted.paused
     assert (wanted.revision, wanted.priority, wanted.limits, wanted.retry, wanted.spec) == (
         2,
@@ -133,7 +135,8 @@ def test_joins_of_random_facts_depend_on_no_order() -> None:
     """Wishes and ends as any author may have written them, joined in two orders."""
     for seed in range(150):
         rng = random.Random(seed)
-        wishes, ends = [], []
+        wishes: list[Any] = []
+        ends: list[Any] = []
         for _ in range(8):
             for kind, found in (("w", wishes), ("d", ends)):
                 try:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 
 import msgspec
@@ -159,7 +160,7 @@ def _stand_still(mesh: Mesh, count: int, *, still: float, running: float, second
             mesh.clock.after(running * interval, lambda: stop(node))
 
     for node in chosen:
-        mesh.clock.after(mesh.rng.random() * (still + running) * interval, lambda node=node: stop(node))
+        mesh.clock.after(mesh.rng.random() * (still + running) * interval, partial(stop, node))
     mesh.clock.run_for((seconds + 2 * (still + running)) * interval)
     return len(seen_at(mesh.changes[first:], State.DEAD))
 
@@ -201,6 +202,7 @@ def seen_at(seen: list[Seen], state: State) -> list[float]:
     return [one.at for one in seen if one.changed.member.state is state]
 
 
+GROUPS: tuple[tuple[str, ...], ...] = (("idle", "change", "crash"), ("frozen",), ("heal",))
 MEASURES = dict(zip(PARTS, (idle, change, crash, frozen, heal), strict=True))
 
 
@@ -219,8 +221,8 @@ def measure(
     figures = figures or Figures()
     started = time.process_time()
     for seed in seeds:
-        for group in (("idle", "change", "crash"), ("frozen",), ("heal",)):
-            wanted = [part for part in group if part in parts and not (part == "frozen" and loss)]
+        for group in GROUPS:
+            wanted = [part for part in group if part in parts and not (group == ("frozen",) and loss)]
             if not wanted:
                 continue
             mesh = settled(n, seed, PROFILES[profile](), Link(loss=loss / 100))
