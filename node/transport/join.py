@@ -19,7 +19,16 @@ from node.security.roster import BadRoster, Entry, Roster
 from node.security.tickets import Ticket, TicketRefused, Tickets
 from node.security.zap import JOIN as JOIN_DOMAIN
 from node.transport.base import SyncContext
-from node.transport.hello import UNREADABLE, VERSION, Hello, JoinReason, Refusal, Welcome, decode_hello, encode
+from node.transport.hello import (
+    UNREADABLE,
+    VERSION,
+    Hello,
+    JoinReason,
+    Refusal,
+    Welcome,
+    decode_hello,
+    encode,
+)
 from node.transport.inlet import Inlet
 from node.transport.zmq import Limits, endpoint_address, server_socket
 

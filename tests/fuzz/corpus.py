@@ -10,7 +10,7 @@ from node import config, messages
 from node.execution.jobs import Job, JobKey
 from node.security.exchange import Entries, Offer
 from node.security.roster import Entry
-from node.transport.join import Hello, Refusal, Welcome
+from node.transport.hello import Hello, Refusal, Welcome
 from state import envelope
 from state.envelope import Envelope, SegmentId, Writer
 from tests.fuzz import facts

@@ -23,7 +23,8 @@ from node.config_sources import ConfigError
 from node.security import roster, token
 from node.security.exchange import Exchange
 from node.spec import InvalidSpec, SpecChecker
-from node.transport import join as joining
+from node.transport import hello as joining
+from node.transport.introduce import _read
 from plugins.collectors.csv import CsvCollector
 from plugins.collectors.http import HttpCollector
 from plugins.collectors.sql import SqlCollector
@@ -120,12 +121,12 @@ class _Chosen(random.Random):
 def hello(data: bytes) -> None:
     """What a join server does with a body, and a newcomer with the answer."""
     try:
-        said = joining._decode_hello(data)
+        said = joining.decode_hello(data)
         said.entry.check()
     except (*joining.UNREADABLE, roster.BadRoster):
         pass
     try:
-        joining._read(data)
+        _read(data)
     except joining.JoinFailed:
         pass
 
