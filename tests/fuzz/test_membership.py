@@ -98,7 +98,7 @@ class Membership(RuleBasedStateMachine):
             heard and state is State.DEAD
         ):  # one member's word alone buries nobody: taken as a suspicion at first
             suspected = told(before, boot, incarnation, State.SUSPECT)
-            assert found in (suspected, told(before, boot, incarnation, state))
+            assert found in (before, suspected, told(before, boot, incarnation, state))
         else:
             assert found == (told(before, boot, incarnation, state) if heard else before)
 
