@@ -10,8 +10,10 @@ SECONDS ?= 600
 CAP ?= 2000
 WORKERS ?= 2
 CHAOS_SECONDS ?= 60
+FUZZ_SECONDS ?= 60
+FUZZ_UPDATES ?= 1000000
 
-.PHONY: help demo test check sim sim-mutants chaos chaos-figures bench fmt
+.PHONY: help demo test check sim sim-mutants chaos chaos-figures fuzz bench fmt
 
 help:
 	@echo "make demo   start three nodes here, collect real input through them, kill one, compare the result"
@@ -21,6 +23,7 @@ help:
 	@echo "make sim-mutants  CAP=2000: plant each bug of the catalogue, and see the simulator find it"
 	@echo "make chaos  CHAOS_SECONDS=60: real nodes under load, killed, stopped, cut off, with full disks (needs root)"
 	@echo "make chaos-figures  how soon others go on after 50 kills"
+	@echo "make fuzz   FUZZ_SECONDS=60 FUZZ_UPDATES=1000000: hostile updates, then each decoder guided by coverage"
 	@echo "make bench  tasks/s and records/s of this machine"
 	@echo "make fmt    format the code"
 
@@ -54,6 +57,12 @@ chaos: $(VENV)/ready
 
 chaos-figures: $(VENV)/ready
 	$(BIN)/python -m tests.scenarios.figures
+
+fuzz: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.campaign --updates $(FUZZ_UPDATES) --seed $(SEED)
+	for target in $$($(BIN)/python -m tests.fuzz.targets); do \
+		$(BIN)/python -m tests.fuzz.guided $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench

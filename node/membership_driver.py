@@ -385,6 +385,6 @@ def load_contacts(path: Path) -> list[tuple[NodeId, str]]:
         return []
     try:
         return msgspec.msgpack.decode(path.read_bytes(), type=list[tuple[NodeId, str]])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         log.warning("contacts are damaged and were ignored", path=str(path), error=str(error))
         return []

@@ -62,7 +62,7 @@ def decode(data: bytes) -> Base:
     """Raises BadBase."""
     try:
         base = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadBase(f"not a base: {error}") from None
     if base.version != VERSION:
         raise BadBase(f"base version {base.version}; this node reads {VERSION}")

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 import xxhash
 
 from state import model
@@ -17,7 +16,7 @@ from state.base import VERSION as BASE_VERSION
 from state.document import Document
 from state.entries import Batch
 from state.envelope import VERSION, BadEnvelope, Envelope, SegmentId, Writer
-from state.index import Index
+from state.index import UNREADABLE, Index
 from state.model import Token
 from state.prepass import Item, Malformed, Shape, inspect
 
@@ -178,7 +177,7 @@ class Ledger:
                 if model.author_in(key) != envelope.author:
                     continue
                 self._add(envelope.segment, key, fact)
-            except (msgspec.DecodeError, ValueError, IndexError):
+            except UNREADABLE:
                 continue
             changes.append((key, fact))
             if key[0] == "b":
@@ -193,8 +192,9 @@ class Ledger:
             found = self._resolve(inspect(envelope.update), None, envelope.seq)
             self._kept.update((k, v) for k, v in found.items() if model.author_in(k) == envelope.author)
             return found.items()
-        holder = self._segment(segment)
+        holder = self._segments.get(segment) or _Segment(Document(self._client_id()))
         raw = holder.document.apply(envelope.update, author=envelope.author)
+        self._segments[segment] = holder
         holder.bytes += len(envelope.update)
         found = self._resolve(holder.document.shape, segment, envelope.seq)
         return [(key, value) for key, value in raw if key in found]
@@ -331,7 +331,7 @@ class Ledger:
         try:
             decoded = model.decode(fact.key, fact.value)
             self._index.add(SegmentId(self.slot, author, 0), fact.key, decoded)
-        except (msgspec.DecodeError, ValueError, IndexError):
+        except UNREADABLE:
             return None
         self._kept[fact.key] = fact.value
         if fact.key[:1] in OVERWRITTEN:

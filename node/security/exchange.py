@@ -95,7 +95,7 @@ class Exchange:
         """
         try:
             message = _messages.decode(payload)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadRoster(f"no roster message: {error}") from error
         match message:
             case Offer():

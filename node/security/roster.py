@@ -238,7 +238,7 @@ def decode(data: bytes) -> list[Entry]:
     """The entries in an encoded roster, unchecked. Raises BadRoster."""
     try:
         file = _decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRoster(f"no roster: {error}") from error
     if file.version != VERSION:
         raise BadRoster(f"a roster of version {file.version}; this node knows version {VERSION}")

@@ -127,7 +127,7 @@ class Tickets:
         if path.exists():
             try:
                 tickets.join(_decode(path.read_bytes()).tickets, now)
-            except (msgspec.MsgspecError, BadRoster) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, BadRoster) as error:
                 raise BadRoster(
                     f"{path} is damaged ({error}): remove it; outstanding join tokens then come back from "
                     "the other members"

@@ -77,7 +77,7 @@ def parse_token(text: str) -> JoinToken | OneTimeToken:
         if kind == ONE_TIME:
             return _one_time(tuple(addresses), secret, *more)
         return JoinToken(tuple(addresses), unpack_cluster_key(secret))
-    except (ValueError, TypeError, AttributeError, msgspec.MsgspecError, BadAddress) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError, BadAddress) as error:
         raise BadToken(
             "the join token cannot be read: it was made by another version of collect-node"
         ) from error

@@ -51,6 +51,10 @@ decode_hello = msgspec.msgpack.Decoder(Hello).decode
 decode_answer: "msgspec.msgpack.Decoder[Welcome | Refusal]" = msgspec.msgpack.Decoder(Welcome | Refusal)
 
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises; only the first is the library's own."""
+
+
 class JoinReason(enum.StrEnum):
     UNREACHABLE = "unreachable"
     WRONG_KEY = "wrong key"

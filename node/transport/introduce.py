@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import msgspec
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
@@ -17,6 +16,7 @@ from node.security.token import OneTimeToken
 from node.transport.addresses import BadAddress, join, split
 from node.transport.base import SyncContext, SyncSocket
 from node.transport.hello import (
+    UNREADABLE,
     VERSION,
     Hello,
     JoinFailed,
@@ -158,7 +158,7 @@ def _failed(monitor: SyncSocket) -> bool:
 def _read(payload: bytes) -> Welcome | Refusal:
     try:
         return decode_answer.decode(payload)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise JoinFailed(
             JoinReason.VERSION, f"the mesh's answer cannot be read ({error}): upgrade the older of the two"
         ) from error

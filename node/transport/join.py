@@ -19,7 +19,16 @@ from node.security.roster import BadRoster, Entry, Roster
 from node.security.tickets import Ticket, TicketRefused, Tickets
 from node.security.zap import JOIN as JOIN_DOMAIN
 from node.transport.base import SyncContext
-from node.transport.hello import VERSION, Hello, JoinReason, Refusal, Welcome, decode_hello, encode
+from node.transport.hello import (
+    UNREADABLE,
+    VERSION,
+    Hello,
+    JoinReason,
+    Refusal,
+    Welcome,
+    decode_hello,
+    encode,
+)
 from node.transport.inlet import Inlet
 from node.transport.zmq import Limits, endpoint_address, server_socket
 
@@ -126,7 +135,7 @@ class JoinServer:
         """The hello, when it is about the key that it was sent with, and that key may stand on a roster."""
         try:
             hello = decode_hello(payload)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             return Refusal(JoinReason.VERSION, f"the hello cannot be read: {error}")
         if hello.version != VERSION:
             return Refusal(
