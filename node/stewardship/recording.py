@@ -226,6 +226,17 @@ class Recording:
         else:
             self.table.wake(work, self.table.now)
 
+    def end_if_over(self, work: TaskWork) -> None:
+        """A run that was taken over between the end of its last shard and its own."""
+        run = work.run
+        if run is None or run.phase != "shards" or run.open_shards():
+            return
+        if run.failed():
+            self.finish(work, run, "failed", error=_failure(run))
+        elif run.solo:
+            run.published = True
+            self.finish(work, run, "partial" if run.with_letters else "succeeded")
+
     def finish(self, work: TaskWork, run: RunWork, state: str, *, error: str = "") -> None:
         """The run is over; its cursor moves now, once, if it succeeded."""
         cursor = None

@@ -321,6 +321,7 @@ class Steward:
             work.collect_due(self.table.wall_ms)
         if work.run is None and not work.desired.paused and (request := work.next_request()) is not None:
             self._begin(work, request)
+        self.recording.end_if_over(work)
         if work.scheduled:  # also while a run goes on: what falls due meanwhile is skipped or queued
             self.table.wake(work, self.table.now + self._until_next(work))
         if work.run is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gossip.member import State
 from node.execution.executor import Executor
+from node.stewardship import handover as handing
 from node.stewardship import ownership, table
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
@@ -65,7 +66,7 @@ def handover_keeps_the_epoch() -> list[Change]:
 @planted
 def slots_never_go_home() -> list[Change]:
     """A replica that has come back is not given its slots again."""
-    return [(Steward, "_hand_over", lambda self: None)]
+    return [(handing, "returned", lambda table: [])]
 
 
 @planted
