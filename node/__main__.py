@@ -82,10 +82,12 @@ async def _serve(config: Config, flags: Flags) -> int:
     started = await app.start()
     tune_interpreter()
     kind = "a new mesh" if started.founded else f"mesh {started.cluster.mesh_id}"
-    print(f"collect-node {app.version} {config.node.name} ({app.me}) in {kind}", flush=True)
-    print(f"http  {app.url}", flush=True)
-    print(f"mesh  {app.membership.address}", flush=True)
-    print(f"join others with:  collect-node --join {app.token}", flush=True)
+    sys.stdout.write(  # at once: other threads log to the same stream, and programs read these lines
+        f"collect-node {app.version} {config.node.name} ({app.me}) in {kind}\n"
+        f"http  {app.url}\nmesh  {app.membership.address}\n"
+        f"join others with:  collect-node --join {app.token}\n"
+    )
+    sys.stdout.flush()
     await stop.wait()
     if app.outlived:
         await app.stop(leave=False)
