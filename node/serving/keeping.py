@@ -125,10 +125,10 @@ class Keeping:
         self._changed[slot] = self.driver.now()
 
     def _shadow(self, slot: int, row: Row) -> None:
-        counted = self.archive.get(slot, row.batch)
-        if counted is not None and (slot, row.batch) not in self._shadowed:
-            self._shadowed[slot, row.batch] = counted
-            self.archive.discount(slot, counted, -1)
+        """The batch of this row is alive, and counted there."""
+        if (slot, row.batch) not in self._shadowed:
+            self._shadowed[slot, row.batch] = row
+            self.archive.discount(slot, row, -1)
 
     # ---- folding
 
@@ -337,10 +337,12 @@ class Keeping:
             unpacked(row.data)
             coming.names.add(name)
             mine = self.archive.get(message.slot, name)
-            self._put(message.slot, row if mine is None else merged(mine, row))
+            row = row if mine is None else merged(mine, row)
+            self._put(message.slot, row)
             ledger = self.core.replicator.ledgers.get(message.slot)
             if ledger is not None and name in ledger.batches:
                 self._shadow(message.slot, row)
+                self.core.replicator.thaw(message.slot, unpacked(row.data))
 
     def _take_piece(self, sender: NodeId, piece: messages.BasePiece) -> None:
         coming = self._transfer(sender, piece)
