@@ -120,12 +120,14 @@ async def test_old_news_do_not_wait_for_the_dead(mesh: Mesh) -> None:
     with gated(gone.roster) as context:
         plane = Plane(context, bind=address, keys=gone.keys, roster=gone.roster)
         plane.start(lambda _, payload: heard.append(payload[2:]))
-        await until(lambda: bool(heard), "it is sought")
+        await until(lambda: any(isinstance(message, Sync) for message in _messages(heard)), "it is sought")
         await asyncio.sleep(0.5)
         plane.close()
-    messages = [message for packet in heard for message in unpack(packet).messages]
-    assert any(isinstance(message, Sync) for message in messages)
-    assert not [message for message in messages if isinstance(message, Dead) and message.id == other.id]
+    assert not [m for m in _messages(heard) if isinstance(m, Dead) and m.id == other.id]
+
+
+def _messages(packets: list[bytes]) -> list[object]:
+    return [message for packet in packets for message in unpack(packet).messages]
 
 
 async def test_a_blocked_main_loop_is_no_reason_for_suspicion(mesh: Mesh) -> None:
