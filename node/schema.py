@@ -189,7 +189,7 @@ class BatchAnswer(msgspec.Struct, kw_only=True):
 class Drain(msgspec.Struct, kw_only=True):
     """How far a drain is. `total`: slots of which the node holds a copy; still to do: `slots` to hand over,
     `copies` that are not all on other nodes' disks, `running` jobs. `waits_for`: names of dead nodes that copies
-    should lie on. `done`: the node may be stopped.
+    should lie on. `problem`: why it cannot go on. `done`: the node may be stopped.
     """
 
     total: int = 0
@@ -197,6 +197,7 @@ class Drain(msgspec.Struct, kw_only=True):
     copies: int = 0
     running: int = 0
     waits_for: list[str] = []
+    problem: str | None = None
     done: bool = False
 
 

@@ -35,6 +35,8 @@ PIECE = 1 << 20
 EXPIRE_EVERY = 600.0
 STRANGER_SECONDS = 600.0
 """How long facts of a batch that nobody knows are kept: its part may still be under way."""
+MAX_EARLY = 600.0
+"""Seconds until a batch that ended in the future, by another node's clock, is looked at again."""
 MAX_BASE = 256 << 20
 
 _encoder = msgspec.msgpack.Encoder()
@@ -70,6 +72,8 @@ class Keeping:
         self.driver, self.core, self.archive, self.pace = driver, driver.core, archive, pace
         self.folds = 0
         self._changed: dict[int, float] = {}
+        self._early: dict[int, float] = {}
+        """Slots folded before all that is over was settled, and when it will be"""
         self._shadowed: dict[tuple[int, str], Row] = {}
         """Rows whose batch is alive again: it is counted there"""
         self._strangers: dict[tuple[int, str], float] = {}
@@ -135,7 +139,8 @@ class Keeping:
     def _due(self, now: float) -> list[int]:
         ledgers = self.core.replicator.ledgers
         grown = {slot: ledger.growth for slot, ledger in ledgers.items() if ledger.growth}
-        chosen = [slot for slot in grown if now - self._changed.get(slot, now) >= self.pace.quiet]
+        chosen = [slot for slot, at in self._early.items() if now >= at]
+        chosen += [slot for slot in grown if now - self._changed.get(slot, now) >= self.pace.quiet]
         if sum(grown.values()) > self.pace.growth:
             chosen += sorted(grown, key=lambda slot: (-grown[slot], slot))
         chosen += self._holding_the_log()
@@ -154,6 +159,10 @@ class Keeping:
         ended = {
             name: told for name in list(ledger.batches) if (told := over(self.core, slot, name)) is not None
         }
+        early = [told.ended_ms - horizon for told in ended.values() if told.ended_ms > horizon]
+        self._early.pop(slot, None)
+        if early:
+            self._early[slot] = self.driver.now() + min(max(early) / 1000, MAX_EARLY)
         ended = {name: told for name, told in ended.items() if told.ended_ms <= horizon}
         lasting_ms = self.core.table.wall_ms - int(self.pace.retention * 1000)
         gone = [name for name, told in ended.items() if not told.lasting and told.ended_ms < lasting_ms]
