@@ -55,6 +55,9 @@ class Node:
         member = self.membership.snapshot().get(other.id)
         return member.state if member is not None and member.boot == other.boot else None
 
+    def knows(self, other: "Node") -> bool:
+        return self.sees(other) is State.ALIVE and other.id in self.roster.keys
+
     async def stop(self) -> None:
         await self.membership.stop()
         self._stack.close()
@@ -83,11 +86,13 @@ class Mesh:
         for node in nodes[1:]:
             node.membership.propose(nodes[0].membership.join_address)
         await self.whole()
+        told = {node.id for node in nodes}
+        await until(
+            lambda: all(told <= {node.id, *(c[0] for c in node.changes)} for node in nodes), "all told"
+        )
         return nodes
 
     async def whole(self) -> None:
-        """Until everybody sees everybody alive."""
+        """Until everybody sees everybody alive, and has its keys, which may come a little later."""
         nodes = list(self.nodes.values())
-        await until(
-            lambda: all(one.sees(other) is State.ALIVE for one in nodes for other in nodes), "a full mesh"
-        )
+        await until(lambda: all(one.knows(other) for one in nodes for other in nodes), "a full mesh")
