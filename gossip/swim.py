@@ -27,8 +27,8 @@ from gossip.effects import (
     Tick,
 )
 from gossip.errors import Malformed
-from gossip.identity import Boot, NodeId
-from gossip.member import LIVE, MAX_BOOT, Member, Meta, State, encode_meta, first_incarnation
+from gossip.identity import MAX_BOOT, Boot, NodeId
+from gossip.member import LIVE, Member, Meta, State, encode_meta, first_incarnation
 from gossip.messages import (
     Ack,
     Alive,

@@ -17,7 +17,7 @@ from structlog import get_logger
 
 from gossip.config import SwimConfig
 from gossip.effects import Conflict
-from gossip.identity import NodeId
+from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
@@ -37,7 +37,7 @@ from node.membership import Membership
 from node.membership_driver import Identity, Settings
 from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
-from node.security.keys import load_keys, next_boot, raise_boot
+from node.security.keys import load_keys, next_boot, store_boot
 from node.security.roster import ROSTER_FILE, Roster
 from node.security.token import JoinToken
 from node.security.zap import ZapHandler, require_guarded
@@ -83,6 +83,8 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self.failure: str | None = None
+        """Why this node stopped by itself."""
 
     # ---- start
 
@@ -117,7 +119,7 @@ class App:
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
         self._open_core(keys.id, boot)
-        raise_boot(data.path)  # only now: a start that is refused for a damaged log changes nothing
+        store_boot(data.path, boot)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
         gate = ZapHandler(context, roster, start.cluster.join_client.public)
@@ -163,7 +165,7 @@ class App:
         self._background(self._say_facts_regularly())
         return start
 
-    def _open_core(self, me: NodeId, boot: Any) -> None:
+    def _open_core(self, me: NodeId, boot: Boot) -> None:
         config = self.config
         local = config.gossip.profile == "local"
         core_config = CoreConfig(
@@ -321,9 +323,24 @@ class App:
             self._tell_facts()
 
     def _conflict(self, conflict: Conflict) -> None:
+        if conflict.id == self.me and conflict.boot > self.core.boot:
+            self._give_up_boot(conflict.boot)
+            return
         log.error(
             "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
         )
+
+    def _give_up_boot(self, used: Boot) -> None:
+        """Stop before more is written under a boot that is used; the next start is above it."""
+        if self.failure is None:
+            store_boot(self.data.path, used)
+            self.failure = (
+                f"the mesh knows a later life of this node (boot {used}): its data directory was restored from a "
+                "backup while its clock is behind, or another node runs with a copy of it. This node has stopped; "
+                "check the clock, stop the copy, and start it again"
+            )
+            log.critical(self.failure)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _tell_facts(self) -> None:
         facts = self.presence.facts()
@@ -345,6 +362,9 @@ class App:
             if not self.gate.alive or not self.membership.alive:
                 log.critical("a guard thread has died; this node stops")
                 os.kill(os.getpid(), signal.SIGTERM)
+                return
+            if self.core.replicator.overtaken:
+                self._give_up_boot(self.core.boot)
                 return
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)

@@ -75,6 +75,8 @@ class Replicator:
         self.placement = Placement((), slots=1)
         self.live: frozenset[NodeId] = frozenset()
         self.rejected = 0
+        self.overtaken = 0
+        """The largest sequence above our own that a peer holds under our name: an earlier life used this boot."""
         self.synced: set[NodeId] = set()
         self._client_id = client_id
         self._on_change = on_change
@@ -256,6 +258,7 @@ class Replicator:
             try:
                 item = envelopes.decode(data)
                 if item.author == self.writer:
+                    self._own_seen(item.slot, item.seq)
                     continue
                 changes = self.ledger(item.slot).apply(item)
             except Gap:
@@ -281,6 +284,11 @@ class Replicator:
         self._asked[sender, slot] = now
         heads = dict(self.ledger(slot).heads)
         self._effects.append(Send(sender, messages.Heads({slot: _plain(heads)}, answer=False)))
+
+    def _own_seen(self, slot: int, seq: int) -> None:
+        """Somebody holds our envelope `seq`; one that this life did not write is another life's."""
+        if seq > self.ledger(slot).heads.get(self.writer, 0):
+            self.overtaken = max(self.overtaken, seq)
 
     def _stored(self, sender: NodeId, items: list[tuple[int, str, int]]) -> None:
         for slot, author, seq in items:
@@ -344,6 +352,7 @@ class Replicator:
             known = {Writer(author): seq for author, seq in theirs.items()}
             ledger = self.ledger(slot)
             mine = ledger.heads
+            self._own_seen(slot, known.get(self.writer, 0))
             lacking = sync.missing(mine, known)
             if any(first <= ledger.floors.get(author, 0) for author, first, _ in lacking):
                 self._offer_base(sender, slot)

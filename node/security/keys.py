@@ -1,15 +1,17 @@
-"""The node's own key and boot counter, and the cluster key with all that is derived from it."""
+"""The node's own key and boot number, and the cluster key with all that is derived from it."""
 
 import base64
 import hashlib
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
 from zmq.utils import z85
 
-from gossip.identity import Boot, NodeId, node_id
+from gossip.identity import MAX_BOOT, Boot, NodeId, following_boot, node_id
 from node.security.durable import replace
 
 NODE_KEY_FILE = "node.key"
@@ -139,25 +141,29 @@ def load_keys(data_dir: Path) -> NodeKeys:
     return NodeKeys(Pair(public, secret), node_id(public))
 
 
-def raise_boot(data_dir: Path, above: int = 0) -> Boot:
-    """The boot of the life that begins now: the last plus one, durable before it is used. Raises BadKey.
+def raise_boot(data_dir: Path, above: int = 0, clock: Callable[[], float] = time.time) -> Boot:
+    """The boot of the life that begins now, durable before it is used. Raises BadKey.
 
     `above`: a boot that others have seen of us (after the data directory was restored from a backup).
     """
-    boot = next_boot(data_dir, above)
+    return store_boot(data_dir, next_boot(data_dir, above, clock))
+
+
+def store_boot(data_dir: Path, boot: Boot) -> Boot:
+    """From now on this boot, and all below it, are used."""
     replace(data_dir / BOOT_FILE, b"%d\n" % boot)
     return boot
 
 
-def next_boot(data_dir: Path, above: int = 0) -> Boot:
-    """What `raise_boot` will answer; changes nothing, for a start that may yet be refused. Raises BadKey."""
+def next_boot(data_dir: Path, above: int = 0, clock: Callable[[], float] = time.time) -> Boot:
+    """What `raise_boot` would answer; changes nothing, for a start that may yet be refused. Raises BadKey."""
     path = data_dir / BOOT_FILE
     last = path.read_bytes().strip() if path.exists() else b"0"
-    if not last.isdigit() or len(last) > 10:
+    if not last.isdigit() or int(last) >= MAX_BOOT:
         raise BadKey(
-            f"{path} holds no boot counter: write the last one of `collect cluster`, or 1 for a new node"
+            f"{path} holds no boot number: write the last one of `collect cluster`, or 1 for a new node"
         )
-    return Boot(max(int(last), above) + 1)
+    return following_boot(max(int(last), above), clock())
 
 
 def _require_private(path: Path) -> None:

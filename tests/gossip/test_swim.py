@@ -7,8 +7,8 @@ import pytest
 
 from gossip.config import SwimConfig
 from gossip.effects import Contact, Effect, Forget, Lagged, Leave, Left, Received, Send, Tick
-from gossip.identity import Boot, NodeId
-from gossip.member import MAX_BOOT, State
+from gossip.identity import MAX_BOOT, Boot, NodeId
+from gossip.member import State
 from gossip.messages import Ack, Departed, Message, Nack, Ping, PingRequest, Sync
 from gossip.swim import Swim
 from tests.gossip.peers import ME, Peer, acquainted, changes, machine, meta, run, said

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from gossip.identity import node_id
+from gossip.identity import BOOT_EPOCH, LATEST_TIMED, MAX_BOOT, node_id
 from node.security.keys import (
     BadKey,
     ClusterKey,
     load_cluster_key,
     load_keys,
     new_cluster_key,
+    next_boot,
     raise_boot,
     read_cluster_key,
     store_cluster_key,
@@ -42,15 +43,31 @@ def test_a_damaged_node_key_is_named(tmp_path: Path, content: bytes) -> None:
         load_keys(tmp_path)
 
 
-def test_boots_rise_by_one_and_are_kept(tmp_path: Path) -> None:
-    assert [raise_boot(tmp_path) for _ in range(3)] == [1, 2, 3]
+def test_boots_rise_while_the_clock_stands_still_and_are_kept(tmp_path: Path) -> None:
+    assert [raise_boot(tmp_path, clock=lambda: 0.0) for _ in range(3)] == [1, 2, 3]
     assert (tmp_path / "boot").read_text() == "3\n"
 
 
-@pytest.mark.parametrize("content", ["", "x", "-1", "9" * 11])
-def test_a_damaged_boot_counter_is_named(tmp_path: Path, content: str) -> None:
+def test_a_boot_number_put_back_to_an_old_copy_is_passed_by_the_clock(tmp_path: Path) -> None:
+    clock = map(float, (BOOT_EPOCH + 1000, BOOT_EPOCH + 1010, BOOT_EPOCH + 1020, BOOT_EPOCH + 1021)).__next__
+    first = raise_boot(tmp_path, clock=clock)
+    backup = (tmp_path / "boot").read_bytes()
+    lost = [raise_boot(tmp_path, clock=clock), raise_boot(tmp_path, clock=clock)]
+    (tmp_path / "boot").write_bytes(backup)
+    assert first < max(lost) < raise_boot(tmp_path, clock=clock)
+
+
+def test_a_clock_that_is_set_back_never_lowers_a_boot(tmp_path: Path) -> None:
+    clock = iter((BOOT_EPOCH + 50.0, 0.0, 7e9, 0.0)).__next__
+    boots = [raise_boot(tmp_path, clock=clock) for _ in range(4)]
+    assert boots == [50, 51, LATEST_TIMED, LATEST_TIMED + 1]
+    assert next_boot(tmp_path, above=LATEST_TIMED + 8) == LATEST_TIMED + 9
+
+
+@pytest.mark.parametrize("content", ["", "x", "-1", "9" * 11, str(MAX_BOOT)])
+def test_a_damaged_boot_number_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "boot").write_text(content)
-    with pytest.raises(BadKey, match="holds no boot counter"):
+    with pytest.raises(BadKey, match="holds no boot number"):
         raise_boot(tmp_path)
 
 
