@@ -119,6 +119,7 @@ class App:
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
         self._open_core(keys.id, boot)
+        data.used_by(self.version)
         store_boot(data.path, boot)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
@@ -186,14 +187,7 @@ class App:
         self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
         retention = self.config.state.retention
         pace = Pace(quiet=3.0, settled=3.0, retention=retention) if local else Pace(retention=retention)
-        opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage, pace=pace)
-        if opened.torn is not None:
-            log.warning(
-                "an interrupted write was cut off the log", file=str(opened.torn.path), offset=opened.torn.offset,
-                bytes=opened.torn.bytes,
-            )  # fmt: skip
-        for damage in opened.salvaged:
-            log.error("a damaged part of the log was skipped; replicas fill it in", damage=str(damage))
+        self.driver.open_log(self.data.path / "log", salvage=self._salvage, pace=pace)
 
     def _sharded(self, collector: str) -> bool:
         plugin = self.registry.find("collector", collector)

@@ -17,11 +17,12 @@ from node import messages
 from node.core import Core
 from node.effects import Append, Effect, Notice, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
+from node.loading import Behind, Loader, Name
 from node.messages import BadMessage, Message
 from node.serving.keeping import Keeping, Pace
 from node.serving.places import Places
 from node.transport.base import TooLarge
-from state.envelope import BadEnvelope
+from state.envelope import BadEnvelope, Writer
 from state.storage.archive import Archive
 from state.storage.log import Damaged, Location, Log
 from state.storage.writer import LogWriter
@@ -66,6 +67,7 @@ class Driver:
         self._stop_job: StopJob
         self._calls: Callable[[NodeId, Any], None]
         self.places = Places()
+        self.loader: Loader[Location] = Loader(core.load, self._keep)
         self.keeping: Keeping
         self._waiters: dict[int, asyncio.Future[int]] = {}
         self._reports: list[Report] = []
@@ -80,7 +82,7 @@ class Driver:
 
     # ---- life
 
-    def open_log(self, folder: Path, *, salvage: bool, pace: Pace) -> Log:
+    def open_log(self, folder: Path, *, salvage: bool, pace: Pace) -> None:
         """Read the archive's bases and the log into the core.
 
         Raises Damaged, Unreadable (of the log, of the archive), OSError.
@@ -91,16 +93,27 @@ class Driver:
         self.keeping.load()
         self._log = Log.open(folder, self._load, salvage=salvage)
         self._writer = LogWriter(self._log, lambda error: self._post(self._stalled, error))
-        return self._log
+        self._tell()
 
     def _load(self, data: bytes, location: Location) -> None:
         try:
-            name = self.core.load(data)
+            self.loader.record(data, location)
         except BadEnvelope as error:
             log.warning("an envelope in the log cannot be read", error=str(error), file=location.file)
-            return
-        if name is not None:
-            self.places.note(*name, location)
+
+    def _keep(self, name: Name, location: Location) -> None:
+        self.places.note(*name, location)
+
+    def _tell(self) -> None:
+        """What people should know of the log that was opened."""
+        if (torn := self._log.torn) is not None:
+            log.warning(
+                "an interrupted write was cut off the log", file=str(torn.path), offset=torn.offset, bytes=torn.bytes
+            )
+        for damage in self._log.salvaged:
+            log.error("a damaged part of the log was skipped; replicas fill it in", damage=str(damage))
+        for behind in self.behind():
+            log.error("envelopes wait for one that is missing here; a replica may have it", **behind._asdict())
 
     def start(
         self,
@@ -125,6 +138,17 @@ class Driver:
     def in_order(self, work: Callable[[], None], done: Callable[[], None]) -> None:
         """Do `work` on the log's thread, in order with what is appended; then `done` on the loop."""
         self._writer.call(work, lambda: self._post(done))
+
+    def behind(self) -> list[Behind]:
+        """What is durable here and cannot be applied, for want of what comes before it."""
+        ledgers = self.core.replicator.ledgers
+        return self.loader.behind(
+            lambda slot, author: ledgers[slot].heads.get(Writer(author), 0) if slot in ledgers else 0
+        )
+
+    def oldest_needed(self) -> int:
+        """The oldest file of the log in which something is that no base has."""
+        return min([*self.places.oldest(), *(at.file for at in self.loader.held())], default=1 << 62)
 
     async def close(self) -> None:
         self._closed = True
@@ -272,6 +296,8 @@ class Driver:
         for (slot, author, seq), location in zip(names, locations, strict=True):
             self.places.note(slot, author, seq, location)
         self.core.appended(batch, boottime(), wall_ms())
+        if released := self.loader.released(names):
+            self.core.receive(self.core.me, messages.Envelopes(released), boottime(), wall_ms())
         self.flush()  # at once: an answer waits for this, and a turn of a busy loop takes milliseconds
 
     async def _resend(self, to: NodeId, ranges: list[tuple[int, str, int, int]]) -> None:

@@ -182,8 +182,7 @@ class Keeping:
         def done() -> None:
             for slot, authors in floors.items():
                 self.driver.places.trim(slot, authors)
-            oldest = self.driver.places.oldest()
-            before = min(oldest, default=1 << 62)
+            before = self.driver.oldest_needed()
             self.driver.in_order(lambda: self.driver.log.drop(before), lambda: None)
 
         self.driver.in_order(self.archive.commit, done)

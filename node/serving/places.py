@@ -8,11 +8,14 @@ from state.storage.log import Location
 
 
 class Places:
-    """A place is a log location packed into 64 bits; an author's places are in ascending order."""
+    """A place is a log location packed into 64 bits; an author's places are in ascending order, but of those whom a
+    mended log has in another one.
+    """
 
     def __init__(self) -> None:
         self._floors: dict[tuple[int, str], int] = {}
         self._found: dict[tuple[int, str], array[int]] = {}
+        self._unordered: set[tuple[int, str]] = set()
 
     def note(self, slot: int, author: str, seq: int, location: Location) -> None:
         """The author's next envelope is here; others (heard twice, or folded by now) are ignored."""
@@ -20,7 +23,10 @@ class Places:
         if places is None:
             places = self._found[slot, author] = array("Q")
         if seq == self._floors.get((slot, author), 0) + len(places) + 1:
-            places.append(location.file << 40 | location.offset)
+            place = location.file << 40 | location.offset
+            if places and place < places[-1]:
+                self._unordered.add((slot, author))
+            places.append(place)
 
     def between(self, slot: int, author: str, first: int, last: int) -> list[Location]:
         floor = self._floors.get((slot, author), 0)
@@ -38,13 +44,15 @@ class Places:
                     self._found[slot, author] = rest
                 else:
                     self._found.pop((slot, author), None)
+                    self._unordered.discard((slot, author))
 
     def oldest(self) -> dict[int, list[int]]:
         """File number -> the slots whose first envelope lies there."""
         found: dict[int, list[int]] = {}
-        for (slot, _), places in self._found.items():
+        for (slot, author), places in self._found.items():
             if places:
-                found.setdefault(places[0] >> 40, []).append(slot)
+                first = min(places) if (slot, author) in self._unordered else places[0]
+                found.setdefault(first >> 40, []).append(slot)
         return found
 
 

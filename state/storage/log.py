@@ -4,6 +4,11 @@ A file is `NNNNNNNN.log`: a header (magic, version, file number), then records `
 u8><checksum u64>
 payload`, the checksum being XXH3 over kind and payload. A clean close writes a record of kind CLOSED.
 
+The header of version 1 has no checksum; it needs none, since all of it is known beforehand: any other
+bytes are
+damage. From version 2 on a header is followed by the XXH3 of its 16 bytes, so that a damaged header is never
+taken for one of a later version: `Unreadable` is said only of a header that checks.
+
 What recovery decides. A record cut short by the end of the *last* file, or followed by nothing but zero
 bytes, is a
 write that a crash interrupted: nothing in it was acknowledged, and it is cut off. Anything else that does
@@ -28,6 +33,7 @@ import xxhash
 MAGIC = b"CMLOG\x00"
 VERSION = 1
 _FILE_HEADER = struct.Struct("<6sHQ")
+_HEADER_CHECKSUM = struct.Struct("<Q")
 _RECORD = struct.Struct("<IBQ")
 
 ENVELOPE = 1
@@ -97,9 +103,17 @@ class _Scan:
         if len(self.data) < _FILE_HEADER.size:
             return 0
         magic, version, number = _FILE_HEADER.unpack_from(self.data)
-        if magic == MAGIC and version > VERSION:
-            raise Unreadable(f"{self.path} has log version {version}; this program reads up to {VERSION}")
-        return _FILE_HEADER.size if magic == MAGIC and number == self.number else 0
+        if magic == MAGIC and version > VERSION and self._header_checks():
+            raise Unreadable(
+                f"{self.path} has log version {version}; this program reads up to {VERSION}: start the version "
+                "that wrote it, or restore a backup from before the upgrade"
+            )
+        return _FILE_HEADER.size if (magic, version, number) == (MAGIC, VERSION, self.number) else 0
+
+    def _header_checks(self) -> bool:
+        checked = self.data[: _FILE_HEADER.size]
+        follows = self.data[_FILE_HEADER.size : _FILE_HEADER.size + _HEADER_CHECKSUM.size]
+        return follows == _HEADER_CHECKSUM.pack(xxhash.xxh3_64_intdigest(checked))
 
     def records(self) -> Iterator[tuple[int, int, bytes]]:
         """`(offset, kind, payload)` of the sound records from the start up to the first unsound one."""

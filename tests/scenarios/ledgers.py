@@ -27,7 +27,7 @@ def read(data: Path) -> dict[int, Ledger]:
     ledgers: dict[int, Ledger] = {}
     for (slot, _), items in sorted(found.items()):
         ledger = ledgers.setdefault(slot, Ledger(slot, lambda: next(ids)))
-        for seq in sorted(items):
+        for seq in itertools.takewhile(items.__contains__, itertools.count(1)):
             ledger.apply(items[seq])
     return ledgers
 
