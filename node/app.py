@@ -54,6 +54,7 @@ from node.stewardship.ownership import OwnershipConfig
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
 from node.transport.zmq import Plane
+from node.verification.verifier import Verifier
 from plugins.http import NetworkRules
 from plugins.registry import Registry
 
@@ -233,6 +234,7 @@ class App:
             ready=self.presence.readiness,
             nodes=self.nodes,
             exporter=Exporter(self.roots),
+            verifier=Verifier(self.core, self.driver, self.calls, self.roots),
         )
         operations.update(self.service.operations())
         self.driver.on_stall = lambda _: self._update_meta()

@@ -16,7 +16,7 @@ import msgspec
 
 from node.api.shapes import DeadLetterPage, Event, Health, TaskPage, Told
 from node.connection import NDJSON, Connection, Filter, ProblemError, Unreachable
-from node.schema import BatchAnswer, Cluster, Coverage, ErrorEntry, Node, Run, Shard, Task, Why
+from node.schema import BatchAnswer, Cluster, Coverage, ErrorEntry, Node, Run, Shard, Task, VerifyLine, Why
 
 __all__ = ["Client", "Event", "ProblemError", "Unreachable"]
 
@@ -192,6 +192,11 @@ class Client(Connection):
     async def forget_node(self, node: str) -> Node:
         """A dead node is no replica any more."""
         return await self.request("DELETE", f"/v1/nodes/{quote(node, safe='')}", Node)
+
+    def verify(self, *, repair: bool = False, deep: bool = False) -> AsyncIterator[VerifyLine]:
+        """Progress and findings as they come, the summary last. Raises ProblemError, Unreachable."""
+        query: Filter = {"repair": repair or None, "deep": deep or None}
+        return self.lines("POST", "/v1/verify", VerifyLine, query=query)
 
     async def plugins(self) -> list[dict[str, Any]]:
         return await self.request("GET", "/v1/plugins", list[dict[str, Any]])

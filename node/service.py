@@ -20,6 +20,7 @@ from node.schema import (
     Run,
     Shard,
     Task,
+    VerifyLine,
     Why,
 )
 
@@ -128,6 +129,10 @@ class Service(Protocol):
 
     def export(self, ref: str, *, tenant: str | None) -> AsyncIterator[bytes]:
         """The published rows as the bytes of one file, in the sink's format; a refusal comes before any of them."""
+        ...
+
+    def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:
+        """Compare all that is held with all that was written; the summary is the last line."""
         ...
 
     def ready(self) -> tuple[bool, list[str]]: ...

@@ -108,12 +108,17 @@ class Driver:
         """What people should know of the log that was opened."""
         if (torn := self._log.torn) is not None:
             log.warning(
-                "an interrupted write was cut off the log", file=str(torn.path), offset=torn.offset, bytes=torn.bytes
+                "an interrupted write was cut off the log",
+                file=str(torn.path),
+                offset=torn.offset,
+                bytes=torn.bytes,
             )
         for damage in self._log.salvaged:
             log.error("a damaged part of the log was skipped; replicas fill it in", damage=str(damage))
         for behind in self.behind():
-            log.error("envelopes wait for one that is missing here; a replica may have it", **behind._asdict())
+            log.error(
+                "envelopes wait for one that is missing here; a replica may have it", **behind._asdict()
+            )
 
     def start(
         self,

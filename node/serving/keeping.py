@@ -95,9 +95,9 @@ class Keeping:
             now = self.driver.now()
             self._thaw_strangers(now)
             for slot in self._due(now):
-                self._fold(slot)
+                self.fold(slot)
                 await asyncio.sleep(0)
-            self._store()
+            self.store()
             if now >= next_expiry:
                 next_expiry = now + EXPIRE_EVERY
                 self._expire()
@@ -139,7 +139,7 @@ class Keeping:
         oldest = self.driver.places.oldest()
         return [] if not oldest else oldest[min(oldest)]
 
-    def _fold(self, slot: int) -> None:
+    def fold(self, slot: int) -> None:
         """Fold the slot; what is over is staged for the archive."""
         ledger = self.core.replicator.ledgers[slot]
         horizon = self.core.table.wall_ms - int(self.pace.settled * 1000)
@@ -169,7 +169,7 @@ class Keeping:
             self.archive.discount(slot, shadow, 1)
         self.archive.stage(slot, row)
 
-    def _store(self) -> None:
+    def store(self) -> None:
         """Make what is staged durable, then let go of the log before it."""
         if not self.archive.staged:
             return
@@ -290,10 +290,10 @@ class Keeping:
                 rows, size = [], 0
         if rows:
             yield messages.Archived(slot, rows)
-        self._fold(slot)
+        self.fold(slot)
         archived = self.archive.names(slot)
         data = bases.encode(ledger.base([name for name in archived if name not in ledger.batches]))
-        self._store()
+        self.store()
         self._serial += 1
         for name in sorted(set(archived) - set(names)):
             if (row := self.archive.get(slot, name)) is not None:
@@ -348,5 +348,5 @@ class Keeping:
         self.core.replicator.adopt(base, rows)
         self.archive.stage_base(slot, bases.encode(ledger.base()))
         self._changed[slot] = self.driver.now()
-        self._store()
+        self.store()
         self.driver.kick()

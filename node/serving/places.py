@@ -33,6 +33,24 @@ class Places:
         places = self._found.get((slot, author), array("Q"))
         return [_location(place) for place in places[max(0, first - floor - 1) : max(0, last - floor)]]
 
+    def after(self, at: tuple[int, str, int], count: int) -> list[tuple[int, str, int, Location]]:
+        """The next envelopes in the order of slot, author, sequence."""
+        found: list[tuple[int, str, int, Location]] = []
+        for slot, author in sorted(name for name in list(self._found) if name >= at[:2]):
+            floor = self._floors.get((slot, author), 0)
+            first = max(floor, at[2]) if (slot, author) == at[:2] else floor
+            places = self.between(slot, author, first + 1, first + count - len(found))
+            found += [(slot, author, first + number, place) for number, place in enumerate(places, 1)]
+            if len(found) == count:
+                break
+        return found
+
+    def slots_in(self, file: int) -> list[int]:
+        """The slots of which something lies in a file."""
+        return sorted(
+            {slot for (slot, _), places in list(self._found.items()) if any(p >> 40 == file for p in places)}
+        )
+
     def trim(self, slot: int, floors: Mapping[Writer, int]) -> None:
         """All up to the floors is in the base."""
         for author, floor in floors.items():

@@ -358,6 +358,31 @@ class Log:
                 if fd is not None:
                     os.close(fd)
 
+    def scan(self, number: int) -> _Scan:
+        """What lies in a file now, up to what is durable: for a check beside the thread that writes."""
+        active, durable = number == self._number, self._durable
+        scan = _Scan(number, self._path(number))
+        if active:
+            scan.data = scan.data[:durable]
+        return scan
+
+    def leave(self, number: int) -> None:
+        """Go on in a new file if this one is in use. On the thread that appends. Raises OSError."""
+        if number == self._number:
+            self.sync()
+            self._begin(self._number + 1)
+
+    def retire(self, number: int) -> None:
+        """Put a file aside, as `*.damaged`, in which nothing is needed any more. Raises OSError."""
+        path = self._path(number)
+        if number == self._number or not path.exists():
+            return
+        fd = self._readers.pop(number, None)
+        if fd is not None:
+            os.close(fd)
+        path.rename(path.with_suffix(".damaged"))
+        self._sync_folder()
+
     def close(self) -> None:
         """Say that the log ends here on purpose, and release it."""
         if self._fd >= 0:

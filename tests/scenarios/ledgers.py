@@ -5,14 +5,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from state import envelope
-from state.envelope import Envelope
+from state import base, envelope
+from state.envelope import Envelope, Writer
 from state.ledger import Ledger
+from state.storage.archive import Archive
 from state.storage.log import Log
 
 
 def read(data: Path) -> dict[int, Ledger]:
-    """The ledgers in the log of this data directory, which is not changed."""
+    """The ledgers in the archive and the log of this data directory, which is not changed."""
     found: dict[tuple[int, str], dict[int, Envelope]] = {}
 
     def take(payload: bytes, _: object) -> None:
@@ -20,14 +21,23 @@ def read(data: Path) -> dict[int, Ledger]:
         found.setdefault((item.slot, item.author), {}).setdefault(item.seq, item)
 
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "log")
-        shutil.copytree(data / "log", copy)
-        Log.open(copy, take).close()
+        copy = Path(folder)
+        shutil.copytree(data / "log", copy / "log")
+        for path in data.glob("archive.sqlite*"):
+            shutil.copy(path, copy)
+        Log.open(copy / "log", take).close()
+        archive = Archive(copy / "archive.sqlite")
+        found_bases = [base.decode(data) for data in archive.bases()]
+        archive.close()
     ids = itertools.count(1 << 40)
     ledgers: dict[int, Ledger] = {}
-    for (slot, _), items in sorted(found.items()):
+    for beginning in found_bases:
+        ledgers[beginning.slot] = Ledger(beginning.slot, lambda: next(ids))
+        ledgers[beginning.slot].adopt(beginning)
+    for (slot, author), items in sorted(found.items()):
         ledger = ledgers.setdefault(slot, Ledger(slot, lambda: next(ids)))
-        for seq in itertools.takewhile(items.__contains__, itertools.count(1)):
+        first = ledger.heads.get(Writer(author), 0) + 1
+        for seq in itertools.takewhile(items.__contains__, itertools.count(first)):
             ledger.apply(items[seq])
     return ledgers
 
