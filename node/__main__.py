@@ -85,9 +85,9 @@ async def _serve(config: Config, flags: Flags) -> int:
     print(f"mesh  {app.membership.address}", flush=True)
     print(f"join others with:  collect-node --join {app.token}", flush=True)
     await stop.wait()
-    if app.failure is not None:
+    if (failure := app.standing.failure) is not None:
         await app.stop(leave=False)
-        print(f"collect-node: {app.failure}.", file=sys.stderr)
+        print(f"collect-node: {failure}.", file=sys.stderr)
         return 1
     print("leaving the mesh", flush=True)
     await app.stop()

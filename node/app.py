@@ -16,7 +16,6 @@ from aiohttp import web
 from structlog import get_logger
 
 from gossip.config import SwimConfig
-from gossip.effects import Conflict
 from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
@@ -50,6 +49,7 @@ from node.serving.local import Local
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
+from node.standing import Standing
 from node.stewardship.ownership import OwnershipConfig
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
@@ -84,8 +84,6 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self.failure: str | None = None
-        """Why this node stopped by itself."""
 
     # ---- start
 
@@ -157,7 +155,7 @@ class App:
         )
         identity = Identity(keys=keys, boot=boot, cluster=start.cluster, roster=roster)
         self.membership = Membership(
-            context, identity, settings, on_change=self._member_changed, on_conflict=self._conflict
+            context, identity, settings, on_change=self._member_changed, on_conflict=self.standing.conflict
         )
         self._stopping.append(self.membership.stop)
         await self.membership.start()
@@ -184,6 +182,7 @@ class App:
             client_id=lambda: chance.randbits(52),
             sharded=self._sharded,
         )
+        self.standing = Standing(self.core, self.data.path)
         self.hub = Hub()
         self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
         retention = self.config.state.retention
@@ -318,26 +317,6 @@ class App:
         elif before is None or before in (State.DEAD, State.LEFT):
             self._tell_facts()
 
-    def _conflict(self, conflict: Conflict) -> None:
-        if conflict.id == self.me and conflict.boot > self.core.boot:
-            self._give_up_boot(conflict.boot)
-            return
-        log.error(
-            "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
-        )
-
-    def _give_up_boot(self, used: Boot) -> None:
-        """Stop before more is written under a boot that is used; the next start is above it."""
-        if self.failure is None:
-            store_boot(self.data.path, used)
-            self.failure = (
-                f"the mesh knows a later life of this node (boot {used}): its data directory was restored from a "
-                "backup while its clock is behind, or another node runs with a copy of it. This node has stopped; "
-                "check the clock, stop the copy, and start it again"
-            )
-            log.critical(self.failure)
-            os.kill(os.getpid(), signal.SIGTERM)
-
     def _tell_facts(self) -> None:
         facts = self.presence.facts()
         self.core.receive(self.me, facts, boottime(), 0)
@@ -359,8 +338,7 @@ class App:
                 log.critical("a guard thread has died; this node stops")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            if self.core.replicator.overtaken:
-                self._give_up_boot(self.core.boot)
+            if self.standing.lost(joining=not self.presence.compared):
                 return
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)

@@ -18,13 +18,14 @@ from node.core import Core
 from node.effects import Append, Effect, Notice, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
 from node.loading import Behind, Loader, Name
-from node.messages import BadMessage, Message
+from node.messages import BadMessage, Message, UnknownKind
 from node.serving.keeping import Keeping, Pace
 from node.serving.places import Places
 from node.transport.base import TooLarge
 from state.envelope import BadEnvelope, Writer
 from state.storage.archive import Archive
 from state.storage.log import Damaged, Location, Log
+from state.storage.mark import check_mark
 from state.storage.writer import LogWriter
 
 log = get_logger(__name__)
@@ -78,7 +79,7 @@ class Driver:
         self.lag = 0.0
         self.on_stall: Callable[[OSError | None], None] = lambda _: None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.dropped = 0
+        self.dropped = self.unknown = 0
 
     # ---- life
 
@@ -88,6 +89,7 @@ class Driver:
         Raises Damaged, Unreadable (of the log, of the archive), OSError.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        check_mark(folder)
         archive = Archive(folder.parent / "archive.sqlite")
         self.keeping = Keeping(self, archive, pace)
         self.keeping.load()
@@ -234,6 +236,10 @@ class Driver:
     def received(self, sender: NodeId, payload: bytes) -> None:
         try:
             message = messages.decode(payload)
+        except UnknownKind as error:
+            self.unknown += 1
+            log.debug("a message was skipped", sender=sender, reason=str(error))
+            return
         except BadMessage as error:
             self.dropped += 1
             log.warning("a message was dropped", sender=sender, error=str(error))

@@ -20,6 +20,7 @@ from state.base import Base, Kept
 from state.envelope import Writer
 from state.ledger import Change, Ledger
 from state.storage.archive import Archive, Row, merged, packed, unpacked
+from state.storage.mark import write_mark
 
 if TYPE_CHECKING:
     from node.serving.driver import Driver
@@ -124,7 +125,14 @@ class Keeping:
 
     # ---- folding
 
+    @property
+    def allowed(self) -> bool:
+        """Whether all nodes of the mesh can do with a base in place of envelopes."""
+        return self.core.protocol >= messages.BasePiece.since
+
     def _due(self, now: float) -> list[int]:
+        if not self.allowed:
+            return []
         ledgers = self.core.replicator.ledgers
         grown = {slot: ledger.growth for slot, ledger in ledgers.items() if ledger.growth}
         chosen = [slot for slot in grown if now - self._changed.get(slot, now) >= self.pace.quiet]
@@ -185,7 +193,11 @@ class Keeping:
             before = self.driver.oldest_needed()
             self.driver.in_order(lambda: self.driver.log.drop(before), lambda: None)
 
-        self.driver.in_order(self.archive.commit, done)
+        self.driver.in_order(self._commit, done)
+
+    def _commit(self) -> None:
+        write_mark(self.driver.log.folder)
+        self.archive.commit()
 
     def _expire(self) -> None:
         """Drop what has been over for longer than the retention."""
@@ -256,7 +268,7 @@ class Keeping:
 
     def offer(self, to: NodeId, slot: int) -> None:
         """Send the slot's archive and base, one slot after the other."""
-        if (to, slot) not in self._offered:
+        if (to, slot) not in self._offered and self.core.protocol_of(to) >= messages.BasePiece.since:
             self._offered.add((to, slot))
             self._offers.put_nowait((to, slot))
 

@@ -58,7 +58,11 @@ class Mender:
         driver = self._driver
         await self._in_order(lambda: driver.log.leave(number))
         slots = await asyncio.to_thread(driver.places.slots_in, number)
-        slots = [slot for slot in slots if not driver.core.replicator.ledger(slot).unresolved]
+        slots = [
+            slot
+            for slot in slots
+            if driver.keeping.allowed and not driver.core.replicator.ledger(slot).unresolved
+        ]
         for slot in slots:
             driver.keeping.fold(slot)
             await asyncio.sleep(0)

@@ -1,25 +1,17 @@
 """The durable log: append-only files of checksummed records.
 
-A file is `NNNNNNNN.log`: a header (magic, version, file number), then records `<length u32><kind
-u8><checksum u64>
+A file is `NNNNNNNN.log`: a header (magic, version, file number), then records `<length u32><kind u8><checksum u64>
 payload`, the checksum being XXH3 over kind and payload. A clean close writes a record of kind CLOSED.
 
-The header of version 1 has no checksum; it needs none, since all of it is known beforehand: any other
-bytes are
-damage. From version 2 on a header is followed by the XXH3 of its 16 bytes, so that a damaged header is never
-taken for one of a later version: `Unreadable` is said only of a header that checks.
+The header of version 1 has no checksum; it needs none, since all of it is known beforehand: any other bytes are
+damage. From version 2 on a header is followed by the XXH3 of its 16 bytes, so that a damaged header is never taken for
+one of a later version: `Unreadable` is said only of a header that checks.
 
-What recovery decides. A record cut short by the end of the *last* file, or followed by nothing but zero
-bytes, is a
-write that a crash interrupted: nothing in it was acknowledged, and it is cut off. Anything else that does
-not check
-is damage: `Damaged` names the file and the offset, and nothing is changed, unless `salvage` is asked for;
-then the
-sound records before and after it are copied to a new file of the same number, the damaged one is kept aside
-as
-`*.damaged`, and what is missing is fetched from the other replicas (an author's sequence then has a gap,
-which
-anti-entropy closes).
+What recovery decides. A record cut short by the end of the *last* file, or followed by nothing but zero bytes, is a
+write that a crash interrupted: nothing in it was acknowledged, and it is cut off. Anything else that does not check is
+damage: `Damaged` names the file and the offset, and nothing is changed, unless `salvage` is asked for; then the sound
+records before and after it are copied to a new file of the same number, the damaged one is kept aside as `*.damaged`,
+and what is missing is fetched from the other replicas (an author's sequence then has a gap, which anti-entropy closes).
 """
 
 import os
@@ -88,7 +80,13 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    return sorted((int(path.stem), path) for path in folder.glob("*.log") if path.stem.isdigit())
+    return sorted((int(p.stem), p) for p in folder.glob("*.log") if p.stem.isdigit() and int(p.stem))
+
+
+def header(version: int, number: int) -> bytes:
+    """As versions from 2 on write it, and none before can read."""
+    plain = _FILE_HEADER.pack(MAGIC, version, number)
+    return plain + _HEADER_CHECKSUM.pack(xxhash.xxh3_64_intdigest(plain))
 
 
 class _Scan:
@@ -111,9 +109,8 @@ class _Scan:
         return _FILE_HEADER.size if (magic, version, number) == (MAGIC, VERSION, self.number) else 0
 
     def _header_checks(self) -> bool:
-        checked = self.data[: _FILE_HEADER.size]
-        follows = self.data[_FILE_HEADER.size : _FILE_HEADER.size + _HEADER_CHECKSUM.size]
-        return follows == _HEADER_CHECKSUM.pack(xxhash.xxh3_64_intdigest(checked))
+        _, version, number = _FILE_HEADER.unpack_from(self.data)
+        return self.data.startswith(header(version, number))
 
     def records(self) -> Iterator[tuple[int, int, bytes]]:
         """`(offset, kind, payload)` of the sound records from the start up to the first unsound one."""

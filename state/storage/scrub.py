@@ -20,7 +20,7 @@ class Wound(NamedTuple):
 
 def numbers(log: Log) -> list[int]:
     """The files of the log, oldest first."""
-    return sorted(int(path.stem) for path in log.folder.glob("*.log") if path.stem.isdigit())
+    return sorted(log.files())
 
 
 def scrub(log: Log, number: int, pause: Callable[[], None]) -> tuple[int, list[Wound]]:
