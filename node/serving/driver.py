@@ -77,6 +77,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.lag = 0.0
+        self.on_damage: Callable[[int], None] = lambda _: None
+        """Told the number of a log file in which something cannot be read."""
         self.on_stall: Callable[[OSError | None], None] = lambda _: None
         self._tasks: set[asyncio.Task[None]] = set()
         self.dropped = self.unknown = 0
@@ -327,9 +329,12 @@ class Driver:
         for place in places:
             try:
                 data = self._log.read(place)
+            except FileNotFoundError:
+                continue  # folded meanwhile: the file was let go
             except (Damaged, OSError) as error:
                 log.error("an envelope cannot be read from the log", error=str(error))
-                break
+                self._post(self.on_damage, place.file)
+                continue  # the rest of its author waits for it there, what others wrote does not
             chunk.append(data)
             size += len(data)
             total += len(data)

@@ -39,6 +39,7 @@ class Verifier:
         self._answers = Answers(core, driver)
         self._mender = Mender(driver)
         self._folders = FolderCheck(roots)
+        driver.on_damage = self._mender.heal
         self.stewards: Callable[[], tuple[dict[NodeId, list[int]], list[int]]] = lambda: ({}, [])
 
     def operations(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:

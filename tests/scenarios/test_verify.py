@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.scenarios import flights
 from tests.scenarios.mesh import Mesh, Node, finished, submit, until
 from tests.scenarios.test_disk import SEED
 
 pytestmark = pytest.mark.processes
 
 LATER = {"source": {"plugin": "bench"}, "sink": {"plugin": "discard"}, "schedule": "0 0 1 1 *"}
+SHORT = {"source": {"plugin": "bench", "records": 10}, "sink": {"plugin": "discard"}}
 ROWS = 1000
 
 
@@ -68,6 +70,22 @@ async def test_a_sound_mesh_is_said_to_be_sound(tmp_path: Path) -> None:
         assert (summary["tasks"], summary["parts"] > 0) == (1, True)
 
 
+@flights.present
+async def test_a_busy_mesh_gives_no_false_alarm(tmp_path: Path) -> None:
+    flights.lay(tmp_path / "root")
+    async with Mesh(tmp_path) as mesh:
+        task = (await submit(mesh.nodes[0], flights.spec())).id
+        done = asyncio.create_task(finished(mesh.nodes[0], task, 200))
+        rounds = 0
+        while not done.done():
+            async with mesh.nodes[rounds % 3].client() as client:
+                await asyncio.gather(*(client.submit(SHORT) for _ in range(50)))
+            assert (await verify(mesh.nodes[rounds % 3], "--deep"))[:2] == (0, [])
+            rounds += 1
+        assert rounds > 1
+        assert (await verify(mesh.nodes[0], "--deep"))[:2] == (0, [])
+
+
 async def test_damage_in_a_running_log_is_found_and_mended(tmp_path: Path) -> None:
     print(f"SCENARIO_SEED={SEED}")
     rng = random.Random(SEED)
@@ -96,6 +114,25 @@ async def test_damage_in_a_running_log_is_found_and_mended(tmp_path: Path) -> No
                 return {task.id async for task in client.all_tasks()} == ids
 
         await until(all_there, "the mended node tells of all tasks alone", 30)
+
+
+async def test_a_node_that_finds_damage_when_it_resends_mends_its_log(tmp_path: Path) -> None:
+    async with Mesh(tmp_path) as mesh:
+        broken, other, away = mesh.nodes
+        await away.kill()
+        ids = {(await submit(broken, LATER)).id for _ in range(30)}
+        log = log_of(broken)
+        flip(log, list(range(1000, log.stat().st_size - 100, 400)))
+        await away.start()
+
+        async def mended() -> bool:
+            return not log.exists()
+
+        await until(mended, "the node that resends does without the damaged file", 30)
+        await mesh.ready()
+        assert (await verify(other))[:2] == (0, [])
+        async with away.client() as client:
+            assert {task.id async for task in client.all_tasks()} == ids
 
 
 async def test_a_node_alone_loses_nothing_while_it_runs(tmp_path: Path) -> None:
