@@ -11,8 +11,8 @@ Rules for whoever changes a format that is sent or stored:
 2.  A new kind of message, on the bulk plane or in a gossip packet, says since which protocol it is spoken and is
     sent only to a node that speaks it (`node.messages.Message.since`; the core withholds it from others). A reader
     skips and counts kinds that it does not know; what else is in the packet still counts.
-3.  A new kind of fact needs no protocol: a node that does not know it logs, relays and hashes it like any other and
-    reads it when it has been upgraded. What it means must bear that older nodes act without it.
+3.  A new kind of fact is written only when the mesh speaks the protocol that has it (`Core.protocol`). A node that does
+    not know it logs, relays and hashes its envelopes, but does not read it, and a fold there does not keep it.
 4.  A new operation between nodes needs no protocol: who does not know it answers 501, and the caller says so.
 5.  What all must read (roster entries, claims of gossip) carries new facts in `Meta`, which is relayed verbatim.
 6.  The version byte in front of a packet, message or envelope changes only with the framing itself, and then all
