@@ -98,8 +98,9 @@ class Archive:
         (version,) = self._writer.execute("pragma user_version").fetchone()
         if version > VERSION:
             raise Unreadable(f"{self.path} has version {version}; this program reads up to {VERSION}")
-        self._writer.executescript(_SCHEMA)
-        self._writer.execute(f"pragma user_version={VERSION}")
+        if version < VERSION:  # a start that is refused after this must not have changed anything
+            self._writer.executescript(_SCHEMA)
+            self._writer.execute(f"pragma user_version={VERSION}")
 
     # ---- writing
 
