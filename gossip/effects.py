@@ -62,7 +62,13 @@ class Retire(msgspec.Struct, frozen=True):
     id: NodeId
 
 
-Event = Tick | Received | Contact | SetMeta | SetAddress | Leave | Lagged | Forget | Retire
+class Readmit(msgspec.Struct, frozen=True):
+    """The node is of the mesh again: heard, told and sought as any other."""
+
+    id: NodeId
+
+
+Event = Tick | Received | Contact | SetMeta | SetAddress | Leave | Lagged | Forget | Retire | Readmit
 
 
 class Send(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from gossip.identity import Boot, NodeId
 META_BYTES = 512
 """memberlist's cap on metadata: two alive messages fit one packet of 1400 bytes."""
 
+MAX_BOOT = 2**31 - 1
 MAX_JUMP = 2**20
 """The largest rise of an incarnation taken from one message;
 without a cap one liar takes away the room to refute.

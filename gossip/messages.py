@@ -7,8 +7,8 @@ from typing import Annotated
 
 import msgspec
 
-from gossip.identity import MAX_BOOT, Boot, NodeId
-from gossip.member import META_BYTES, State
+from gossip.identity import Boot, NodeId
+from gossip.member import MAX_BOOT, META_BYTES, State
 
 Id = Annotated[NodeId, msgspec.Meta(min_length=1, max_length=64)]
 Address = Annotated[str, msgspec.Meta(min_length=1, max_length=262)]

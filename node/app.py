@@ -7,7 +7,9 @@ import random
 import secrets as chance
 import signal
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any
 
@@ -22,7 +24,6 @@ from node.api.access import Access, check_exposure
 from node.api.app import create_app
 from node.api.tls import load_tls
 from node.config import Config
-from node.core import Core, CoreConfig
 from node.data_directory import CannotStart, DataDirectory
 from node.discovery.mdns import Found, Mdns
 from node.discovery.seeds import Seeds
@@ -33,26 +34,29 @@ from node.execution.roots import FolderRoots
 from node.execution.runner import Runner
 from node.execution.secrets import Secrets
 from node.membership import Membership
-from node.membership_driver import Identity, Settings
+from node.membership_config import Identity, Settings
+from node.opening import new_core, open_log
 from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
-from node.security.keys import load_keys, next_boot, store_boot
+from node.security.keyring import KeyRing
+from node.security.keys import boot_floor, load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
+from node.security.selftest import require_guarded
 from node.security.token import JoinToken
-from node.security.zap import ZapHandler, require_guarded
+from node.security.zap import ZapHandler
+from node.serving.admission import MeshAdmission
 from node.serving.calls import Calls
 from node.serving.driver import Driver, boottime
 from node.serving.export import Exporter
 from node.serving.hub import Hub
-from node.serving.keeping import Pace
 from node.serving.local import Local
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
 from node.standing import Standing
-from node.stewardship.ownership import OwnershipConfig
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
+from node.transport.entrance import enter
 from node.transport.zmq import Plane
 from node.verification.verifier import Verifier
 from plugins.http import NetworkRules
@@ -110,19 +114,19 @@ class App:
         given = Given(
             join=self._join, key_file=config.mesh.key_file, seeds=config.mesh.seeds, mdns=config.mesh.mdns
         )
-        start = await decide(data.path, given)
+        start = await decide(data.path, given, enter=partial(enter, data.path, config.node.name))
         if not isinstance(start, Start):
             raise CannotStart(start.message)
         keys = load_keys(data.path)
-        boot = next_boot(data.path)
+        boot = next_boot(data.path, boot_floor(time.time()))
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
         self._open_core(keys.id, boot)
         data.used_by(self.version)
-        store_boot(data.path, boot)  # only now: a start that is refused for a damaged log changes nothing
+        raise_boot(data.path, boot - 1)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
-        gate = ZapHandler(context, roster, start.cluster.join_client.public)
+        gate = ZapHandler(context, roster)
         gate.start()
         self._stopping.append(gate.stop)
         self.gate = gate
@@ -144,7 +148,7 @@ class App:
         self._stopping.append(self.driver.close)
         self.plane.start(self.driver.received)
         await asyncio.to_thread(require_guarded, context, self.plane.bound_address, keys.pair.public)
-        await self._start_http(token)
+        await self._start_http(token, ring := KeyRing(start.cluster, data.path))
         settings = Settings(
             bind=bind,
             bulk=advertised(self.plane.bound_address, advertise, 1),
@@ -153,12 +157,15 @@ class App:
             data_dir=data.path,
             advertise=advertise,
         )
-        identity = Identity(keys=keys, boot=boot, cluster=start.cluster, roster=roster)
+        identity = Identity.load(data.path, keys=keys, boot=boot, ring=ring, roster=roster)
         self.membership = Membership(
             context, identity, settings, on_change=self._member_changed, on_conflict=self.standing.conflict
         )
         self._stopping.append(self.membership.stop)
         await self.membership.start()
+        self._admission.membership = self.membership
+        gate.refused = 0  # the self-test's own
+        self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
         self._discover(start)
         self._background(self._watch())
@@ -166,28 +173,11 @@ class App:
         return start
 
     def _open_core(self, me: NodeId, boot: Boot) -> None:
-        config = self.config
-        local = config.gossip.profile == "local"
-        core_config = CoreConfig(
-            region=config.node.region,
-            replicas=config.state.replicas,
-            concurrency=config.resources.concurrency,
-            ownership=OwnershipConfig.local() if local else OwnershipConfig(),
-        )
-        self.core = Core(
-            me,
-            boot,
-            core_config,
-            rng=random.Random(chance.randbits(64)),
-            client_id=lambda: chance.randbits(52),
-            sharded=self._sharded,
-        )
-        self.standing = Standing(self.core, self.data.path)
         self.hub = Hub()
+        self.core = new_core(self.config, me, boot, sharded=self._sharded)
+        self.standing = Standing(self.core, self.data.path)
         self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
-        retention = self.config.state.retention
-        pace = Pace(quiet=3.0, settled=3.0, retention=retention) if local else Pace(retention=retention)
-        self.driver.open_log(self.data.path / "log", salvage=self._salvage, pace=pace)
+        open_log(self.driver, self.config, self.data.path, salvage=self._salvage)
 
     def _sharded(self, collector: str) -> bool:
         plugin = self.registry.find("collector", collector)
@@ -234,14 +224,19 @@ class App:
             nodes=self.nodes,
             exporter=Exporter(self.roots),
             verifier=Verifier(self.core, self.driver, self.calls, self.roots),
+            compared=lambda: self.presence.compared or len(self.roster.entries()) <= 1,
         )
         operations.update(self.service.operations())
         self.driver.on_stall = lambda _: self._update_meta()
 
-    async def _start_http(self, token: str | None) -> None:
+    async def _start_http(self, token: str | None, ring: KeyRing) -> None:
         http = self.config.http
         access = Access(token=token, allowed_hosts=frozenset(http.allowed_hosts))
-        app = create_app(self.service, self.registry, access=access, node_id=self.me, version=self.version)
+        self._admission = MeshAdmission(self.me, self.roster, ring)
+        app = create_app(
+            self.service, self.registry, access=access, node_id=self.me, version=self.version,
+            admission=self._admission,
+        )  # fmt: skip
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._stopping.append(runner.cleanup)
@@ -268,7 +263,9 @@ class App:
             me = Found(
                 mesh=start.cluster.mesh_id, region=self.config.node.region, join=self.membership.join_address
             )
-            self._background(Mdns(self.me, me).run(self.membership.propose))
+            self._background(
+                Mdns(self.me, me, known=lambda node: node in self.roster.keys).run(self.membership.guess)
+            )
         self.token = JoinToken((self.membership.join_address,), start.cluster).text()
 
     def _background(self, coroutine: Any) -> None:

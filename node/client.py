@@ -16,7 +16,22 @@ import msgspec
 
 from node.api.shapes import DeadLetterPage, Event, Health, TaskPage, Told
 from node.connection import NDJSON, Connection, Filter, ProblemError, Unreachable
-from node.schema import BatchAnswer, Cluster, Coverage, ErrorEntry, Node, Run, Shard, Task, VerifyLine, Why
+from node.schema import (
+    BatchAnswer,
+    Cluster,
+    Coverage,
+    ErrorEntry,
+    IssuedToken,
+    JoinKey,
+    JoinToken,
+    Node,
+    Run,
+    Shard,
+    Task,
+    Verdict,
+    VerifyLine,
+    Why,
+)
 
 __all__ = ["Client", "Event", "ProblemError", "Unreachable"]
 
@@ -197,6 +212,31 @@ class Client(Connection):
         """Progress and findings as they come, the summary last. Raises ProblemError, Unreachable."""
         query: Filter = {"repair": repair or None, "deep": deep or None}
         return self.lines("POST", "/v1/verify", VerifyLine, query=query)
+
+    async def issue_token(self, *, expires: str | float, uses: int) -> IssuedToken:
+        """A one-time token with which new nodes join."""
+        body = encode({"expires": expires, "uses": uses})
+        return await self.request("POST", "/v1/join-tokens", IssuedToken, body=body)
+
+    async def join_tokens(self) -> list[JoinToken]:
+        return await self.request("GET", "/v1/join-tokens", list[JoinToken])
+
+    async def withdraw_token(self, token: str) -> JoinToken:
+        return await self.request("DELETE", f"/v1/join-tokens/{quote(token, safe='')}", JoinToken)
+
+    async def rotate_key(self) -> JoinKey:
+        return await self.request("POST", "/v1/join-key/rotate", JoinKey, body=b"{}")
+
+    async def revoke_node(self, node: str, *, keep_key: bool = False) -> Verdict:
+        """Shut a node out; unless `keep_key`, the key of the mesh is rotated too."""
+        path = f"/v1/nodes/{quote(node, safe='')}/revoke"
+        return await self.request("POST", path, Verdict, body=encode({"keep_key": keep_key}))
+
+    async def readmit_node(self, node: str) -> Verdict:
+        return await self.request("POST", f"/v1/nodes/{quote(node, safe='')}/readmit", Verdict, body=b"{}")
+
+    async def revoked_nodes(self) -> list[Verdict]:
+        return await self.request("GET", "/v1/revocations", list[Verdict])
 
     async def plugins(self) -> list[dict[str, Any]]:
         return await self.request("GET", "/v1/plugins", list[dict[str, Any]])

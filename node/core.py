@@ -27,7 +27,7 @@ from node.stewardship.table import Table
 from sharding.key import parse
 from sharding.placement import Candidate, Placement
 from sharding.slots import SLOTS
-from state.base import batch_of
+from state.base import Kept, batch_of
 from state.envelope import Writer, writer_of
 from state.ledger import Change
 from state.model import Fact
@@ -73,8 +73,10 @@ class Core:
         self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
         self.table.has_all = self.custody.holds
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
+        self.recall: Callable[[int, str], Sequence[Kept]] = lambda _slot, _batch: ()
+        """The facts of an archived batch, which is alive from then on; none if it is alive or not archived"""
         self.strangers: set[tuple[int, str]] = set()
-        """Batches of which facts are here but no part: perhaps they are in the archive."""
+        """Batches of which facts are here but no part, nor a row in the archive"""
         self._boots: dict[NodeId, Boot] = {}
         self._now = 0.0
         self._loading = True
@@ -236,14 +238,25 @@ class Core:
     def _changed(self, slot: int, changes: list[Change], author: Writer) -> None:
         if self._loading:
             return
+        self._recall(slot, changes)
         self.steward.changed(slot, changes, author)
-        ledger = self.replicator.ledgers[slot]
-        for key, _ in changes:
-            batch = batch_of(key)
-            if batch is not None and not ledger.batches[batch].parts:
-                self.strangers.add((slot, batch))
         for listener in self.listeners:
             listener(slot, changes, author)
+
+    def _recall(self, slot: int, changes: list[Change]) -> None:
+        """Bring archived batches back that somebody writes about, before anyone takes them for new ones."""
+        ledger = self.replicator.ledgers[slot]
+        about = [
+            batch
+            for key, _ in changes
+            if (batch := batch_of(key)) and (key[0] == "b" or not ledger.batches[batch].parts)
+        ]
+        for batch in dict.fromkeys(about):
+            facts = self.recall(slot, batch)
+            if facts:
+                self.replicator.thaw(slot, facts)
+            elif not ledger.batches[batch].parts:
+                self.strangers.add((slot, batch))
 
     def _gone(self, slot: int, batches: list[str]) -> None:
         self.steward.forget(slot, batches)
@@ -272,7 +285,7 @@ class Core:
                     self.withheld += 1
                     continue
                 if isinstance(effect, Settled):
-                    self.steward.settled(effect.ticket)
+                    self.steward.settled(effect.ticket, effect.level)
                     local = True
                 out.append(effect)
             if not local:

@@ -18,6 +18,7 @@ from node.security.durable import replace
 log = get_logger(__name__)
 
 DRAIN_FILE = "drain"
+ALONE = "no other live node keeps anything; start another one, or take back the drain of one"
 
 
 class Drain:
@@ -42,7 +43,8 @@ class Drain:
         if wanted == self.wanted:
             return
         if wanted:
-            self._check()
+            if self._alone():
+                raise refuse(409, "nobody-else", f"this node cannot be drained: {ALONE}")
             replace(self._path, b"1\n")
         else:
             self._path.unlink()
@@ -55,13 +57,10 @@ class Drain:
         self._core.executor.pause(paused=wanted)
         self._done = False
 
-    def _check(self) -> None:
-        """Somebody must be there to take everything."""
+    def _alone(self) -> bool:
+        """Nobody is there to take anything."""
         members = self._core.ownership.members
-        others = [node for node in self._core.ownership.live() - {self._core.me} if members[node].meta.weight]
-        if not others:
-            detail = "no other live node keeps anything; start another one, or take back the drain of one"
-            raise refuse(409, "nobody-else", f"this node cannot be drained: {detail}")
+        return not any(members[node].meta.weight for node in self._core.ownership.live() - {self._core.me})
 
     def progress(self) -> dict[str, Any] | None:
         """As `node.schema.Drain`; None while nothing is wished."""
@@ -77,6 +76,7 @@ class Drain:
             else sum(bool(led.heads) for led in core.replicator.ledgers.values()),
             "running": core.executor.busy,
             "waits_for": self._waits_for(unsafe),
+            "problem": ALONE if self._alone() else None,
         }
         found["done"] = left and not (found["slots"] or found["copies"] or found["running"])
         return found

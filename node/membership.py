@@ -13,8 +13,9 @@ any number may start at the same time.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import msgspec
 from structlog import get_logger
@@ -23,13 +24,18 @@ from gossip.effects import Changed, Conflict, Retire, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State, encode_meta
 from node.fitness import Pulse
-from node.membership_driver import Driver, Identity, Settings, now
-from node.security.zap import require_guarded
+from node.membership_config import Identity, Settings
+from node.membership_driver import Driver, now
+from node.security.keeper import Keeper
+from node.security.selftest import Unguarded, require_guarded, require_join_guarded
 from node.transport.base import SyncContext
+from node.transport.join import unproven_hello
 
 OnChange = Callable[[Member, State | None], None]
 """(member, its state before; None: it was unknown)"""
 OnConflict = Callable[[Conflict], None]
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -70,8 +76,27 @@ class Membership:
         self._main = asyncio.get_running_loop()
         self._thread.start()
         await asyncio.wrap_future(self._ready)
-        for bound, key in self._driver_running().guarded:
-            await asyncio.to_thread(require_guarded, self._context, bound, key)
+        gossip, _ = self._driver_running().bound
+        await asyncio.to_thread(require_guarded, self._context, gossip, self._identity.keys.pair.public)
+        await self._test_join_socket()
+
+    async def _test_join_socket(self) -> None:
+        """Once more where the key was replaced meanwhile: a node that was away hears of that at its start."""
+        _, joining = self._driver_running().bound
+        ring, tested = self._identity.ring, None
+        while tested is not ring.current:
+            tested = ring.current
+            try:
+                await asyncio.to_thread(
+                    require_join_guarded,
+                    self._context,
+                    joining,
+                    tested.join_server.public,
+                    unproven_hello(),
+                )
+            except Unguarded:
+                if tested is ring.current:
+                    raise
 
     async def stop(self) -> None:
         """Without a word to the others, who will take it for a crash unless `leave` came before."""
@@ -108,6 +133,11 @@ class Membership:
         return self._driver_running().alarm.lag
 
     @property
+    def refused(self) -> int:
+        """Messages of nodes that are not on the roster, and hellos that were not accepted."""
+        return self._driver_running().refused
+
+    @property
     def failures(self) -> dict[str, str]:
         """Join addresses that were proposed and did not take us, with the reason, for people."""
         return self._driver_running().failures
@@ -130,9 +160,15 @@ class Membership:
         """A node may be at one of these join addresses; known ones and too recent tries cost nothing."""
         self._post(self._driver_running().propose, addresses)
 
-    def revoke(self, node: NodeId) -> None:
-        """Refuse a node from now on, here and, by news, on all members."""
-        self._post(self._driver_running().revoke, node)
+    def guess(self, *addresses: str) -> None:
+        """The same for addresses that anyone on the network may have made up: they take nobody else's room."""
+        self._post(lambda: self._driver_running().propose(addresses, guess=True))
+
+    async def keep(self, act: Callable[[Keeper], Coroutine[Any, Any, T]]) -> T:
+        """What the keeper of tokens, verdicts and keys answers; it acts on the thread of membership."""
+        assert self._loop is not None
+        future = asyncio.run_coroutine_threadsafe(act(self._driver_running().keeper), self._loop)
+        return await asyncio.wrap_future(future)
 
     def retire(self, node: NodeId) -> None:
         """A dead member will not come back: all take it as one that left. It may still join anew."""

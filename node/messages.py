@@ -56,10 +56,13 @@ class Heads(Message, frozen=True, array_like=True):
 
 
 class Archived(Message, frozen=True, array_like=True):
-    """Replica -> replica that lacks them, before the base: batches of the slot that are over, `(name, row)`."""
+    """Replica -> replica that lacks them, before the pieces of base `serial`, which is taken only if all came: batches
+    of the slot that are over, `(name, row)`.
+    """
 
     since: ClassVar[int] = 2
     slot: int
+    serial: int
     rows: list[tuple[str, bytes]]
 
 
@@ -138,6 +141,7 @@ class Handover(Message, frozen=True, array_like=True):
 class Hold(Message, frozen=True, array_like=True):
     """Holder of slots -> their replica: slot -> author -> sequence that I have. Answer: Held."""
 
+    since: ClassVar[int] = 2
     number: int
     slots: dict[int, dict[str, int]]
 
@@ -145,6 +149,7 @@ class Hold(Message, frozen=True, array_like=True):
 class Held(Message, frozen=True, array_like=True):
     """Replica -> who asked: of these slots I have on my disk all that the question of that number named."""
 
+    since: ClassVar[int] = 2
     number: int
     slots: list[int]
 

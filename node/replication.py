@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from gossip.identity import NodeId
 from node import messages
 from node.effects import Append, Effect, Resend, Send, SendBase, Settled
+from node.lag import Lag
 from sharding.placement import Placement
 from state import envelope as envelopes
 from state import sync
@@ -75,9 +76,11 @@ class Replicator:
         self.placement = Placement((), slots=1)
         self.live: frozenset[NodeId] = frozenset()
         self.rejected = 0
-        self.overtaken = 0
-        """The largest sequence above our own that a peer holds under our name: an earlier life used this boot."""
         self.synced: set[NodeId] = set()
+        self.lag = Lag()
+        self.outlived = False
+        """Another node holds envelopes of this life that this node does not: an earlier life, whose disk was lost
+        to it, had the same boot."""
         self._client_id = client_id
         self._on_change = on_change
         self._on_gone = on_gone
@@ -119,6 +122,8 @@ class Replicator:
         for peer in self.peers(slot):
             self._outbox.setdefault(peer, []).extend(encoded)
             ticket.peers[peer] = {(slot, seq) for _, _, seq in names}
+            if names:
+                self.lag.sent(peer, (slot, names[-1][2]), now)
         for _, _, seq in names:
             self._by_envelope[slot, seq] = ticket_id
         self._waiting.append((ticket_id, None, names))
@@ -184,6 +189,11 @@ class Replicator:
         effects, self._effects = self._effects, []
         return effects
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a write of this node may be on no disk yet."""
+        return bool(self._tickets)
+
     def barrier(self) -> int:
         """The batch, made for this if need be, that is durable only when all that is applied here by now is."""
         self._waiting.append((0, None, []))
@@ -231,6 +241,9 @@ class Replicator:
                     self._effects.append(Send(sender, messages.Digest(b"")))
             case messages.Stored(items):
                 self._stored(sender, items)
+                self.lag.stored(
+                    sender, ((slot, seq) for slot, author, seq in items if author == self.writer), now
+                )
             case messages.Digest(root):
                 self._compare_root(sender, root)
             case messages.SlotDigests(slots):
@@ -243,6 +256,7 @@ class Replicator:
     def members(self, placement: Placement, live: frozenset[NodeId], now: float) -> None:
         """The map or who is alive changed. Digests go out at once; writes that waited for the dead settle."""
         self.synced &= live
+        self.lag.members(live)
         fresh = live - self.live
         self.placement, self.live = placement, live
         if fresh:
@@ -258,7 +272,7 @@ class Replicator:
             try:
                 item = envelopes.decode(data)
                 if item.author == self.writer:
-                    self._own_seen(item.slot, item.seq)
+                    self.outlived |= item.seq > self.ledger(item.slot).heads.get(item.author, 0)
                     continue
                 changes = self.ledger(item.slot).apply(item)
             except Gap:
@@ -284,11 +298,6 @@ class Replicator:
         self._asked[sender, slot] = now
         heads = dict(self.ledger(slot).heads)
         self._effects.append(Send(sender, messages.Heads({slot: _plain(heads)}, answer=False)))
-
-    def _own_seen(self, slot: int, seq: int) -> None:
-        """Somebody holds our envelope `seq`; one that this life did not write is another life's."""
-        if seq > self.ledger(slot).heads.get(self.writer, 0):
-            self.overtaken = max(self.overtaken, seq)
 
     def _stored(self, sender: NodeId, items: list[tuple[int, str, int]]) -> None:
         for slot, author, seq in items:
@@ -352,7 +361,7 @@ class Replicator:
             known = {Writer(author): seq for author, seq in theirs.items()}
             ledger = self.ledger(slot)
             mine = ledger.heads
-            self._own_seen(slot, known.get(self.writer, 0))
+            self.outlived |= known.get(self.writer, 0) > mine.get(self.writer, 0)
             lacking = sync.missing(mine, known)
             if any(first <= ledger.floors.get(author, 0) for author, first, _ in lacking):
                 self._offer_base(sender, slot)

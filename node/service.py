@@ -14,12 +14,16 @@ from node.schema import (
     Coverage,
     DeadLetterItem,
     ErrorEntry,
+    IssuedToken,
+    JoinKey,
+    JoinToken,
     Node,
     Page,
     Problem,
     Run,
     Shard,
     Task,
+    Verdict,
     VerifyLine,
     Why,
 )
@@ -138,4 +142,19 @@ class Service(Protocol):
     def ready(self) -> tuple[bool, list[str]]: ...
 
 
-__all__ = ["DeadLetterItem", "Facts", "Query", "Refused", "Service", "Submitted"]
+class Admission(Protocol):
+    """Who may be of the mesh. `node`: an id, a unique prefix of one, or a name."""
+
+    async def issue(self, *, uses: int, life: float) -> IssuedToken:
+        """`life`: seconds."""
+        ...
+
+    async def tokens(self) -> list[JoinToken]: ...
+    async def withdraw(self, token: str) -> JoinToken: ...
+    async def rotate(self) -> JoinKey: ...
+    async def revoke(self, node: str, *, keep_key: bool) -> Verdict: ...
+    async def readmit(self, node: str) -> Verdict: ...
+    async def revoked(self) -> list[Verdict]: ...
+
+
+__all__ = ["Admission", "DeadLetterItem", "Facts", "Query", "Refused", "Service", "Submitted"]

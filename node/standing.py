@@ -10,7 +10,7 @@ from gossip.effects import Conflict
 from gossip.identity import Boot
 from gossip.versions import strangers
 from node.core import Core
-from node.security.keys import store_boot
+from node.security.keys import raise_boot
 
 log = get_logger(__name__)
 
@@ -24,7 +24,7 @@ class Standing:
 
     def lost(self, *, joining: bool) -> bool:
         """Whether this node has to go. `joining`: of two that cannot speak with each other the newcomer goes."""
-        if self._core.replicator.overtaken:
+        if self._core.replicator.outlived:
             self._outlived(self._core.boot)
         elif joining:
             others = sorted(self._core.ownership.live() - {self._core.me})
@@ -47,11 +47,11 @@ class Standing:
     def _outlived(self, used: Boot) -> None:
         """Go before more is written under a boot that is used; the next start is above it."""
         if self.failure is None:
-            store_boot(self._data_dir, used)
+            raise_boot(self._data_dir, used)
         self._fail(
             f"the mesh knows a later life of this node (boot {used}): its data directory was restored from a "
             "backup while its clock is behind, or another node runs with a copy of it. This node has stopped; "
-            "check the clock, stop the copy, and start it again"
+            "correct the clock, stop the copy, and start it again"
         )
 
     def _fail(self, why: str) -> None:

@@ -82,6 +82,10 @@ async def _follow(client: "Client", node: Node, display: Display) -> Node:
         if node.drain is not None:
             heard = monotonic()
             display.update(clean(node.name), node.drain)
+            if node.drain.problem:
+                raise Failure(
+                    f"node {node.name} is not empty: {node.drain.problem}; the drain goes on when that is done"
+                )
         elif monotonic() - heard > PATIENCE:
             raise Failure(f"node {node.name} does not say how far it is; the drain goes on if it is alive")
         await asyncio.sleep(POLL)

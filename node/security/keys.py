@@ -1,25 +1,32 @@
-"""The node's own key and boot number, and the cluster key with all that is derived from it."""
+"""The node's own key and boot counter, and the cluster key with all that is derived from it."""
 
 import base64
 import hashlib
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
 from zmq.utils import z85
 
-from gossip.identity import MAX_BOOT, Boot, NodeId, following_boot, node_id
+from gossip.identity import Boot, NodeId, node_id
+from gossip.member import MAX_BOOT
 from node.security.durable import replace
 
 NODE_KEY_FILE = "node.key"
 BOOT_FILE = "boot"
+_BOOT_EPOCH = 1_735_689_600
+"""2025-01-01 in UTC, seconds since the epoch."""
+_BOOT_ROOM = 2**30
+"""Half of the range of boots: however wrong a clock is, lives can still be counted."""
 CLUSTER_KEY_FILE = "cluster.key"
 CLUSTER_KEY_PREFIX = "cmk1-"
+ROTATED_KEY_PREFIX = "cmk2-"
 KEY_LENGTH = 40  # a CURVE key in Z85
 SECRET_LENGTH = 32
+MESH_LENGTH = 8
+GENERATION_LENGTH = 4
+ROTATED_LENGTH = SECRET_LENGTH + GENERATION_LENGTH + MESH_LENGTH
 
 
 class BadKey(Exception):
@@ -44,32 +51,66 @@ class NodeKeys:
 
 @dataclass(frozen=True, slots=True)
 class ClusterKey:
-    """What every member holds (32 bytes). Only `mesh_id` may be shown or advertised."""
+    """What every member holds, and a newcomer proves. Only `mesh_id` may be shown or advertised.
+
+    `generation`: how often it was rotated; `mesh`: the id of the mesh (8 bytes), which outlives the first key;
+    empty in that one, since the id is its hash.
+    """
 
     secret: bytes = field(repr=False)
+    generation: int = 0
+    mesh: bytes = b""
 
     @property
     def mesh_id(self) -> str:
         """16 hex digits; public: mDNS advertises it."""
-        return hashlib.blake2b(self.secret, digest_size=8, person=b"mesh-id").hexdigest()
+        return self.mesh.hex() or hashlib.blake2b(self.secret, digest_size=8, person=b"mesh-id").hexdigest()
 
     @property
     def join_server(self) -> Pair:
         """The pair of every join socket of this mesh."""
-        return self._derive(b"join-server")
+        secret = z85.encode(hashlib.blake2b(self.secret, digest_size=32, person=b"join-server").digest())
+        return Pair(zmq.curve_public(secret), secret)
 
-    @property
-    def join_client(self) -> Pair:
-        """The pair of those who join: who can use it holds the cluster key."""
-        return self._derive(b"join-client")
+    def proof(self, public_key: bytes) -> bytes:
+        """What only a holder of this key can say of its own public key; of no use to any other key."""
+        said = public_key + self.join_server.public
+        return hashlib.blake2b(said, digest_size=32, key=self.secret, person=b"join-proof").digest()
+
+    def rotated(self) -> "ClusterKey":
+        """The next generation of this mesh's key, from fresh chance."""
+        return ClusterKey(
+            secrets.token_bytes(SECRET_LENGTH), self.generation + 1, bytes.fromhex(self.mesh_id)
+        )
+
+    def replaces(self, other: "ClusterKey") -> bool:
+        """Whether this one is the later of two keys of one mesh; two rotations at once: the larger secret."""
+        return self.mesh_id == other.mesh_id and (
+            (self.generation, self.secret) > (other.generation, other.secret)
+        )
+
+    def packed(self) -> bytes:
+        """32 bytes for a first key, 44 for a rotated one."""
+        if not self.generation:
+            return self.secret
+        return self.secret + self.generation.to_bytes(GENERATION_LENGTH, "big") + self.mesh
 
     def text(self) -> str:
         """The content of a key file: one line."""
-        return CLUSTER_KEY_PREFIX + to_base32(self.secret)
+        prefix = ROTATED_KEY_PREFIX if self.generation else CLUSTER_KEY_PREFIX
+        return prefix + to_base32(self.packed())
 
-    def _derive(self, purpose: bytes) -> Pair:
-        secret = z85.encode(hashlib.blake2b(self.secret, digest_size=32, person=purpose).digest())
-        return Pair(zmq.curve_public(secret), secret)
+
+def unpack_cluster_key(data: bytes) -> ClusterKey:
+    """Raises ValueError."""
+    if len(data) == SECRET_LENGTH:
+        return ClusterKey(data)
+    if len(data) != ROTATED_LENGTH:
+        raise ValueError("no cluster key")
+    generation = int.from_bytes(data[SECRET_LENGTH:-MESH_LENGTH], "big")
+    if not generation:
+        raise ValueError("a first key has no mesh id beside it")
+    return ClusterKey(data[:SECRET_LENGTH], generation, data[-MESH_LENGTH:])
 
 
 def to_base32(data: bytes) -> str:
@@ -90,15 +131,15 @@ def parse_cluster_key(text: str, where: str) -> ClusterKey:
     """The key in a key file's text. Raises BadKey that names `where`, never the value."""
     line = text.strip()
     try:
-        secret = from_base32(line.removeprefix(CLUSTER_KEY_PREFIX))
+        key = unpack_cluster_key(from_base32(line.partition("-")[2]))
+        if line.lower() != key.text():
+            raise ValueError("another form")
     except ValueError:
-        secret = b""
-    if not line.startswith(CLUSTER_KEY_PREFIX) or len(secret) != SECRET_LENGTH:
         raise BadKey(
             f"{where} holds no cluster key (one line, {CLUSTER_KEY_PREFIX}…): "
             f"copy {CLUSTER_KEY_FILE} from the data directory of a member"
-        )
-    return ClusterKey(secret)
+        ) from None
+    return key
 
 
 def read_cluster_key(path: Path) -> ClusterKey:
@@ -141,29 +182,34 @@ def load_keys(data_dir: Path) -> NodeKeys:
     return NodeKeys(Pair(public, secret), node_id(public))
 
 
-def raise_boot(data_dir: Path, above: int = 0, clock: Callable[[], float] = time.time) -> Boot:
-    """The boot of the life that begins now, durable before it is used. Raises BadKey.
+def boot_floor(wall_s: float) -> int:
+    """A boot that all lives of the past lie below: whole seconds since 2025, as the clock says.
+
+    A counter alone would be repeated by a node whose data directory was restored from a backup, or which kept only
+    its key; then its envelopes would bear the sequence numbers of others that the replicas hold already.
+    """
+    return max(0, min(int(wall_s) - _BOOT_EPOCH, _BOOT_ROOM))
+
+
+def raise_boot(data_dir: Path, above: int = 0) -> Boot:
+    """The boot of the life that begins now: the last plus one, durable before it is used. Raises BadKey.
 
     `above`: a boot that others have seen of us (after the data directory was restored from a backup).
     """
-    return store_boot(data_dir, next_boot(data_dir, above, clock))
-
-
-def store_boot(data_dir: Path, boot: Boot) -> Boot:
-    """From now on this boot, and all below it, are used."""
+    boot = next_boot(data_dir, above)
     replace(data_dir / BOOT_FILE, b"%d\n" % boot)
     return boot
 
 
-def next_boot(data_dir: Path, above: int = 0, clock: Callable[[], float] = time.time) -> Boot:
-    """What `raise_boot` would answer; changes nothing, for a start that may yet be refused. Raises BadKey."""
+def next_boot(data_dir: Path, above: int = 0) -> Boot:
+    """What `raise_boot` will answer; changes nothing, for a start that may yet be refused. Raises BadKey."""
     path = data_dir / BOOT_FILE
     last = path.read_bytes().strip() if path.exists() else b"0"
-    if not last.isdigit() or int(last) >= MAX_BOOT:
+    if not last.isdigit() or len(last) > 10 or int(last) >= MAX_BOOT:
         raise BadKey(
-            f"{path} holds no boot number: write the last one of `collect cluster`, or 1 for a new node"
+            f"{path} holds no boot counter: write the last one of `collect cluster`, or 1 for a new node"
         )
-    return following_boot(max(int(last), above), clock())
+    return Boot(max(int(last), above) + 1)
 
 
 def _require_private(path: Path) -> None:

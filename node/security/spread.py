@@ -2,13 +2,17 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from structlog import get_logger
 
 from gossip.identity import NodeId
-from node.security.exchange import Exchange
+from gossip.versions import OLDEST, PROTOCOL
+from node.security.exchange import SINCE, Exchange, ticket_news
+from node.security.keyring import KeyRing
 from node.security.roster import BadRoster, Roster
+from node.security.tickets import Ticket, Tickets
 
 ASK_PAUSE = 0.05  # seconds between two rounds of asking for keys we lack
 ASK_ROUNDS = 40  # for one key; whoever is spoken of later is asked for again
@@ -22,7 +26,7 @@ SendTo = Callable[[NodeId, bytes], None]
 class Spread:
     """`send`: best effort; `live`: the other live members, sorted; `pause`: seconds between two offers.
 
-    `on_learned`: called with the ids whose entries another member brought.
+    `protocol`: what a member speaks. `on_learned`: called with the ids whose entries another member brought.
     """
 
     def __init__(
@@ -30,16 +34,20 @@ class Spread:
         roster: Roster,
         rng: random.Random,
         *,
+        tickets: Tickets | None = None,
+        ring: KeyRing | None = None,
         send: SendTo,
         live: Callable[[], Sequence[NodeId]],
         on_learned: Callable[[frozenset[NodeId]], None],
         pause: float,
+        protocol: Callable[[NodeId], int] = lambda _: PROTOCOL,
     ) -> None:
         self._roster = roster
-        self._exchange = Exchange(roster)
+        self._exchange = Exchange(roster, tickets, ring)
         self._rng = rng
         self._send = send
         self._live = live
+        self._protocol = protocol
         self._on_learned = on_learned
         self._pause = pause
         self._missing: dict[NodeId, int] = {}  # rounds left
@@ -58,7 +66,7 @@ class Spread:
 
     def received(self, sender: NodeId, payload: bytes) -> None:
         try:
-            answers, changed = self._exchange.receive(payload)
+            answers, changed = self._exchange.receive(payload, sender, time.time())
         except BadRoster as error:
             self.rejected += 1
             log.debug("roster message rejected", sender=sender, error=str(error))
@@ -70,13 +78,25 @@ class Spread:
 
     def news(self, ids: Iterable[NodeId]) -> None:
         """Tell all live members of entries that changed here."""
-        for message in self._exchange.news(ids):
-            for node in self._live():
+        self._tell(self._exchange.news(ids))
+
+    def ticket_news(self, *tickets: Ticket) -> None:
+        """Tell all live members of a token that was made, used or withdrawn here."""
+        self._tell(ticket_news(tickets), since=SINCE)
+
+    def key_news(self) -> None:
+        """Tell all live members the key that counts now."""
+        self._tell([self._exchange.key_news()], since=SINCE)
+
+    def _tell(self, messages: Iterable[bytes], *, since: int = OLDEST) -> None:
+        told = [node for node in self._live() if self._protocol(node) >= since]
+        for message in messages:
+            for node in told:
                 self._send(node, message)
 
     def offer(self, node: NodeId) -> None:
         """Compare rosters with a member that just came."""
-        self._send(node, self._exchange.offer())
+        self._send(node, self._exchange.offer(time.time()))
 
     def ask(self, node: NodeId) -> None:
         """A member is spoken of whose key is missing here: ask others, a few at a time, until one has it."""

@@ -85,7 +85,7 @@ class Driver:
 
     # ---- life
 
-    def open_log(self, folder: Path, *, salvage: bool, pace: Pace) -> None:
+    def open_log(self, folder: Path, *, salvage: bool, pace: Pace) -> Log:
         """Read the archive's bases and the log into the core.
 
         Raises Damaged, Unreadable (of the log, of the archive), OSError.
@@ -97,7 +97,7 @@ class Driver:
         self.keeping.load()
         self._log = Log.open(folder, self._load, salvage=salvage)
         self._writer = LogWriter(self._log, lambda error: self._post(self._stalled, error))
-        self._tell()
+        return self._log
 
     def _load(self, data: bytes, location: Location) -> None:
         try:
@@ -107,22 +107,6 @@ class Driver:
 
     def _keep(self, name: Name, location: Location) -> None:
         self.places.note(*name, location)
-
-    def _tell(self) -> None:
-        """What people should know of the log that was opened."""
-        if (torn := self._log.torn) is not None:
-            log.warning(
-                "an interrupted write was cut off the log",
-                file=str(torn.path),
-                offset=torn.offset,
-                bytes=torn.bytes,
-            )
-        for damage in self._log.salvaged:
-            log.error("a damaged part of the log was skipped; replicas fill it in", damage=str(damage))
-        for behind in self.behind():
-            log.error(
-                "envelopes wait for one that is missing here; a replica may have it", **behind._asdict()
-            )
 
     def start(
         self,
@@ -134,6 +118,7 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._run_jobs, self._stop_job, self._calls = run, stop, calls
         self._writer.start()
+        self.keeping.begin()
         self.core.start(boottime(), wall_ms())
         self.spawn(self.keeping.run())
         self._tick()

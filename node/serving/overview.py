@@ -50,6 +50,8 @@ class Overview:
         self._history: deque[tuple[float, int, int]] = deque()
         self._process = psutil.Process()
         self.drain: Callable[[], dict[str, Any] | None] = lambda: None
+        self.refused: Callable[[], int] = lambda: 0
+        """handshakes, hellos and messages that were turned away"""
 
     # ---- status
 
@@ -74,6 +76,8 @@ class Overview:
             "queued": float(sum(len(g.pending) for gs in self.core.table.bulk.values() for g in gs)),
             "tasks_per_s": tasks,
             "records_per_s": records,
+            "refused": float(self.refused()),
+            "replica_lag_p99": round(self.core.replicator.lag.p99(), 4),
         }
 
     def _rates(self) -> tuple[float, float]:

@@ -54,11 +54,12 @@ class MeshService:
         nodes: Nodes,
         exporter: Exporter,
         verifier: Verifier,
+        compared: Callable[[], bool] = lambda: True,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
         self._registry = registry
         self._facts, self._ready, self._nodes = facts, ready, nodes
-        self._exporter, self._verifier = exporter, verifier
+        self._exporter, self._verifier, self._compared = exporter, verifier, compared
         verifier.stewards = self._stewards
 
     def operations(self) -> dict[str, Operation]:
@@ -87,6 +88,7 @@ class MeshService:
         if write and here:
             nodes = [self.core.me, *(node for node in nodes if node != self.core.me)]
         missing: Refused | None = None
+        silent = False
         for node in nodes:
             try:
                 if node == self.core.me:
@@ -94,16 +96,27 @@ class MeshService:
                 timeout = READ_TIMEOUT if here and not write else CALL_TIMEOUT
                 return await self.calls.call(node, operation, arguments, timeout=timeout)
             except NoAnswer:
-                continue
+                silent = True
             except Refused as refused:
                 if refused.problem.status != 404:
                     raise
                 missing = refused  # another replica may have heard of it already
-        if missing is not None:
+        self._require_compared()
+        if missing is not None and not silent:
             raise missing
-        nobody = refuse(503, "no-replica", f"no live replica of slot {slot:03x} answered")
+        which = "not every" if missing is not None else "no"
+        nobody = refuse(503, "no-replica", f"{which} live replica of slot {slot:03x} answered")
         nobody.retry_after = 1.0
         raise nobody
+
+    def _require_compared(self) -> None:
+        """Raises Refused 503 where this node has just started: what it does not know may be there all the same."""
+        if not self._compared():
+            refused = refuse(
+                503, "comparing", "this node is comparing its state with its peers; ask another one"
+            )
+            refused.retry_after = 1.0
+            raise refused
 
     async def _everywhere(self, operation: str, arguments: dict[str, Any]) -> dict[NodeId, Any]:
         """Every live node's answer; None where there was none in time."""
@@ -280,6 +293,7 @@ class MeshService:
 
     async def query(self, query: Query) -> Page:
         """One page over all slots: each node is asked once, the answers are merged in id order."""
+        self._require_compared()
         by_node, missing = self._stewards()
         after = parse(query.cursor) if query.cursor else None
         if query.cursor and after is None:

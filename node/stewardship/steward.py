@@ -49,6 +49,8 @@ class Steward:
         self._adopted: dict[tuple[int, str], set[int]] = {}
         """Parts that are on the table, by slot and batch."""
         self._recheck_all = False
+        self._recheck_at = 0.0
+        """When the slots of those that died last can be taken over."""
         self._next_unpark = 0.0
         self._next_handover = 0.0
 
@@ -76,6 +78,7 @@ class Steward:
     def members(self, gone: Iterable[NodeId]) -> None:
         """The members changed; `gone`: lives of nodes that ended."""
         self._recheck_all = True
+        self._recheck_at = self.table.now + self.table.ownership.config.takeover_delay
         for node in gone:
             self.leasing.node_lost(node)
 
@@ -97,8 +100,11 @@ class Steward:
         if answer is not None:
             self.table.effects.append(answer)
 
-    def settled(self, ticket: int) -> None:
-        """A write of ours is as durable as it gets: plans that waited for it are leased."""
+    def settled(self, ticket: int, level: int) -> None:
+        """A write of ours is as durable as it gets: plans that waited for it are leased, unless it is on no disk."""
+        if not level:
+            self.recording.wait_on(ticket)
+            return
         for work in self.recording.settled(ticket):
             run = work.run
             if run is None or run.phase != "wait":
@@ -106,7 +112,10 @@ class Steward:
             facts = work.facts.runs.get(run.name)
             plan = join.plan_of(facts) if facts is not None else None
             assert plan is not None
-            run.adopt_plan(plan.shards)
+            if run.shards:  # taken over from an earlier stewardship of this life
+                run.phase = "shards"
+            else:
+                run.adopt_plan(plan.shards)
             run.advance()
             self._go_on(work)
 
@@ -119,6 +128,9 @@ class Steward:
             table.backlog.unpark()
         for work in table.due():
             self._go_on(work)
+        if 0.0 < self._recheck_at <= table.now:
+            self._recheck_at = 0.0
+            self._recheck_all = True
         if table.now >= self._next_handover:
             self._next_handover = table.now + HANDOVER_INTERVAL
             self._recheck_all = True
@@ -163,7 +175,7 @@ class Steward:
 
     def _recheck(self, slot: int) -> None:
         ledger = self.table.replicator.ledgers.get(slot)
-        if ledger is None or not ledger.batches:
+        if ledger is None or not (ledger.batches or slot in self.table.mine):
             return
         mine = self.table.ownership.steward(slot, ledger, self.table.now) == self.table.me
         if mine and slot not in self.table.mine:
@@ -194,6 +206,7 @@ class Steward:
             self.table.backlog.remove(work)
         for where in [where for where in self.table.bulk if where[0] == slot]:
             for group in self.table.bulk.pop(where):
+                self.leasing.revoke_bulk(group, self.table.mine[slot])
                 self.table.backlog.remove(group)
         self._adopted = {where: parts for where, parts in self._adopted.items() if where[0] != slot}
         del self.table.mine[slot]
@@ -308,6 +321,7 @@ class Steward:
             work.collect_due(self.table.wall_ms)
         if work.run is None and not work.desired.paused and (request := work.next_request()) is not None:
             self._begin(work, request)
+        self.recording.end_if_over(work)
         if work.scheduled:  # also while a run goes on: what falls due meanwhile is skipped or queued
             self.table.wake(work, self.table.now + self._until_next(work))
         if work.run is not None:
@@ -375,5 +389,7 @@ class Steward:
             and (plan := join.plan_of(facts))
         ):
             run.adopt_plan(plan.shards)
+        if facts is not None and not solo and not replay:
+            self.recording.await_own_plan(work, run, facts)
         self.table.notice(work, "running", run=run.name)
         return run

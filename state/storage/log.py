@@ -338,7 +338,7 @@ class Log:
             length, kind, checksum = _RECORD.unpack(header)
             if length <= MAX_RECORD:
                 payload = os.pread(fd, length, location.offset + _RECORD.size)
-                if _checksum(kind, payload) == checksum:
+                if len(payload) == length and _checksum(kind, payload) == checksum:
                     return payload
         raise Damaged(self._path(location.file), location.offset, "checksum", 0)
 

@@ -114,7 +114,7 @@ async def test_nothing_is_put_aside_that_is_needed(machine: Machine, monkeypatch
     monkeypatch.setattr("node.verification.mending.PAUSE", 0.0)
     flip(machine.folder / "00000001.log", 40)
     slot = machine.driver.places.slots_in(1)[0]
-    machine.core.replicator.ledger(slot).unresolved[1, 1] = Item(1, None, 1, b"")
+    machine.core.replicator.ledger(slot).unresolved[1, 1] = Item(1, None, 1, b""), 1
     mended = await machine.mender.mend({"file": 1})
     assert not mended["gone"]
     assert (machine.folder / "00000001.log").exists()
