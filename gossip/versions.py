@@ -8,9 +8,10 @@ Rules for whoever changes a format that is sent or stored:
 
 1.  Fields are added at the end, with a default that means what their absence meant. None is removed, none changes
     its type or meaning. A reader ignores fields that it does not know.
-2.  A new kind of message, on the bulk plane or in a gossip packet, says since which protocol it is spoken and is
-    sent only to a node that speaks it (`node.messages.Message.since`; the core withholds it from others). A reader
-    skips and counts kinds that it does not know; what else is in the packet still counts.
+2.  A new kind of message, on the bulk plane, in a gossip packet or about the roster, says since which protocol it is
+    spoken and is sent only to a node that speaks it (`node.messages.Message.since`; the core withholds it from others;
+    `node.security.exchange.SINCE`). A reader skips and counts kinds that it does not know; what else is in the packet
+    still counts.
 3.  A new kind of fact is written only when the mesh speaks the protocol that has it (`Core.protocol`). A node that does
     not know it logs, relays and hashes its envelopes, but does not read it, and a fold there does not keep it.
 4.  A new operation between nodes needs no protocol: who does not know it answers 501, and the caller says so.
@@ -21,8 +22,9 @@ Rules for whoever changes a format that is sent or stored:
     and an older program refuses it with the reason and nothing changed.
 
 Protocols: 1, the first release. 2: ledgers are folded and bases sent; unknown kinds are skipped one by one (before, an
-unknown kind in a gossip packet cost the whole packet). Nothing is folded before the whole mesh speaks 2: an older
-replica that lacked what a fold let go could never get it.
+unknown kind in a gossip packet cost the whole packet); a newcomer proves its own key (`node.transport.hello`). Who
+speaks 1 cannot join through one who speaks 2, nor the other way round; members stay members. Nothing is folded before
+the whole mesh speaks 2: an older replica that lacked what a fold let go could never get it.
 """
 
 from collections.abc import Iterable

@@ -94,10 +94,13 @@ async def test_a_mixed_mesh_bears_kills(tmp_path: Path, previous: Path) -> None:
     rng = random.Random(SEED)
     flights.lay(tmp_path / "root")
     mesh = Mesh(tmp_path)
-    mesh.nodes[rng.randrange(3)].tree = previous
-    mesh.nodes[1].tree = previous
-    olds = [node for node in mesh.nodes if node.tree]
+    all_of(mesh, previous)  # of two versions only members stay together; who joins speaks what the mesh does
+    olds = [mesh.nodes[number] for number in sorted({rng.randrange(3), 1})]
     async with mesh:
+        for node in mesh.nodes:
+            if node not in olds:
+                await again_as(node, None, signal.SIGTERM)
+                await mesh.ready()
         ids = [(await submit(rng.choice(mesh.nodes), LATER)).id for _ in range(20)]
         task = (await submit(rng.choice(mesh.nodes), flights.spec())).id
         for share in (0.2, 0.5):
