@@ -1,11 +1,9 @@
 """Real membership drivers on loopback: finding each other, crash, leave, return, revocation."""
 
 import asyncio
-import contextlib
 import dataclasses
 import itertools
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,6 +27,7 @@ from node.transport.hello import JoinFailed
 from node.transport.zmq import Plane
 from tests.node.lives import Mesh, Node
 from tests.node.transport.kit import gated, until
+from tests.ports import free_ports
 
 
 @pytest.fixture
@@ -170,7 +169,7 @@ def held_boot(node: Node, other: Node) -> int | None:
 
 
 async def test_all_restart_without_seeds(mesh: Mesh) -> None:
-    binds = {f"n{number}": free_address() for number in range(3)}
+    binds = {f"n{number}": f"127.0.0.1:{free_ports(3)}" for number in range(3)}
     nodes = [await mesh.start(name, bind) for name, bind in binds.items()]
     for node in nodes[1:]:
         node.membership.propose(nodes[0].membership.join_address)
@@ -182,17 +181,6 @@ async def test_all_restart_without_seeds(mesh: Mesh) -> None:
     await asyncio.gather(*(mesh.start(name, bind) for name, bind in binds.items()))
     await mesh.whole()
     assert all(mesh.nodes[f"n{number}"].boot > nodes[number].boot for number in range(3))
-
-
-def free_address() -> str:
-    """A control address whose join port, two above, is free as well."""
-    while True:
-        with socket.socket() as control, socket.socket() as joining:
-            control.bind(("127.0.0.1", 0))
-            port = control.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                joining.bind(("127.0.0.1", port + 2))
-                return f"127.0.0.1:{port}"
 
 
 async def test_a_node_that_lost_its_roster_is_met_again(mesh: Mesh) -> None:

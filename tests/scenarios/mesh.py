@@ -7,10 +7,8 @@ node leads a session of its own, so that its workers go with it at the end of th
 import asyncio
 import contextlib
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +21,7 @@ import psutil
 
 from node.client import Client, ProblemError, Unreachable
 from node.schema import TERMINAL, Cluster, Shard, Task
+from tests.ports import free_ports
 
 T = TypeVar("T")
 COMMAND = Path(sys.executable).with_name("collect-node")
@@ -52,21 +51,6 @@ async def until(
             said = answer
         await asyncio.sleep(every)
     raise AssertionError(f"waited {within} s in vain for: {what}; last answer: {said!r}")
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, below those that the system gives to outgoing connections:
-    a restarted node finds its own again.
-    """
-    while True:
-        first = random.SystemRandom().randrange(20_000, 32_000)
-        with contextlib.ExitStack() as opened:
-            try:
-                for port in range(first, first + count):
-                    opened.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return first
 
 
 class Place(NamedTuple):
