@@ -24,6 +24,7 @@ from node.schema import (
     Shard,
     Task,
     Verdict,
+    VerifyLine,
     Why,
 )
 
@@ -132,6 +133,10 @@ class Service(Protocol):
 
     def export(self, ref: str, *, tenant: str | None) -> AsyncIterator[bytes]:
         """The published rows as the bytes of one file, in the sink's format; a refusal comes before any of them."""
+        ...
+
+    def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:
+        """Compare all that is held with all that was written; the summary is the last line."""
         ...
 
     def ready(self) -> tuple[bool, list[str]]: ...

@@ -13,7 +13,7 @@ from gossip.identity import NodeId
 from node import operations
 from node.api.problems import refuse
 from node.core import Core
-from node.schema import Cluster, Coverage, ErrorEntry, Node, Page, Run, Shard, Task, Why
+from node.schema import Cluster, Coverage, ErrorEntry, Node, Page, Run, Shard, Task, VerifyLine, Why
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
 from node.serving.export import Exporter, exported
@@ -22,6 +22,7 @@ from node.serving.local import Local
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.reasons import why
+from node.verification.verifier import Verifier
 from plugins.registry import Registry
 from sharding.key import TaskId, batch_name, parse
 from sharding.slots import named_digest, slot_of
@@ -52,12 +53,14 @@ class MeshService:
         ready: Callable[[], tuple[bool, list[str]]],
         nodes: Nodes,
         exporter: Exporter,
+        verifier: Verifier,
         compared: Callable[[], bool] = lambda: True,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
         self._registry = registry
         self._facts, self._ready, self._nodes = facts, ready, nodes
-        self._exporter, self._compared = exporter, compared
+        self._exporter, self._verifier, self._compared = exporter, verifier, compared
+        verifier.stewards = self._stewards
 
     def operations(self) -> dict[str, Operation]:
         """What other nodes may ask of this one."""
@@ -67,6 +70,7 @@ class MeshService:
             "coverage": local.coverage, "errors": local.errors, "letters": local.letters, "needs": local.needs,
             "query": local.listing.query, "resolve": local.listing.resolve, "control": local.control,
             "piece": self._exporter.piece, "status": self.overview.status, **self._nodes.operations(),
+            **self._verifier.operations(),
         }  # fmt: skip
 
     # ---- routing
@@ -351,6 +355,9 @@ class MeshService:
 
         async for chunk in exported(await self._ask(ref, tenant, "needs"), ask):
             yield chunk
+
+    def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:
+        return self._verifier.run(repair=repair, deep=deep)
 
     def ready(self) -> tuple[bool, list[str]]:
         return self._ready()

@@ -8,6 +8,7 @@ from pathlib import Path
 from gossip.config import SwimConfig
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State
+from gossip.versions import PROTOCOL
 from node.membership import Identity, Membership, Settings
 from node.security.keyring import KeyRing
 from node.security.keys import ClusterKey, load_cluster_key, load_keys, new_cluster_key, raise_boot
@@ -39,7 +40,7 @@ class Node:
             Settings(
                 bind=bind,
                 bulk="127.0.0.1:1",
-                meta=Meta(name=home.name),
+                meta=Meta(name=home.name, protocol=PROTOCOL),
                 config=SwimConfig.local(),
                 data_dir=home,
             ),

@@ -154,7 +154,8 @@ async def test_back_on_a_new_port_it_takes_its_place(mesh: Mesh) -> None:
     one, other, before = await mesh.joined(3)
     await mesh.stop("n2")
     after = await mesh.start("n2")
-    assert (after.id, after.boot) == (before.id, before.boot + 1)
+    assert after.id == before.id
+    assert after.boot > before.boot
     await mesh.whole()
     for node in (one, other):
         assert node.membership.snapshot()[after.id].address == after.membership.address
@@ -179,7 +180,7 @@ async def test_all_restart_without_seeds(mesh: Mesh) -> None:
         assert {contact for contact, _ in load_contacts(node.home / "contacts")} == others
     await asyncio.gather(*(mesh.start(name, bind) for name, bind in binds.items()))
     await mesh.whole()
-    assert [node.boot for node in mesh.nodes.values()] == [2, 2, 2]
+    assert all(mesh.nodes[f"n{number}"].boot > nodes[number].boot for number in range(3))
 
 
 async def test_a_node_that_lost_its_roster_is_met_again(mesh: Mesh) -> None:

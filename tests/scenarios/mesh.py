@@ -79,6 +79,8 @@ class Node:
         self.id = self.url = self.token = ""
         self.settle(place or Place())
         self._config = config
+        self.tree: Path | None = None
+        """The source tree that the next start runs; None: this one."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def settle(self, place: Place) -> None:
@@ -116,8 +118,16 @@ class Node:
 
     def _spawn(self, out: IO[bytes], more: Sequence[str]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            self.command(*more), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            self.command(*more),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env=self._environ(),
         )
+
+    def _environ(self) -> dict[str, str] | None:
+        return {**os.environ, "PYTHONPATH": str(self.tree)} if self.tree else None
 
     async def _said(self, begin: int) -> re.Match[str] | None:
         assert self._process is not None
@@ -128,7 +138,13 @@ class Node:
     async def refused(self, *more: str) -> tuple[int, str]:
         """Start a node that is expected to refuse: its exit code and what it said."""
         done = await asyncio.to_thread(
-            subprocess.run, self.command(*more), capture_output=True, text=True, timeout=30, check=False
+            subprocess.run,
+            self.command(*more),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=self._environ(),
         )
         return done.returncode, done.stderr
 
