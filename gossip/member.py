@@ -38,7 +38,7 @@ class Meta(msgspec.Struct, frozen=True):
     """
 
     name: str
-    region: str = "default"
+    region: str = "local"
     zone: str = "default"
     weight: float = 1.0
     roles: tuple[str, ...] = ()

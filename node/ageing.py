@@ -34,7 +34,7 @@ def over(core: Core, slot: int, name: str) -> Over | None:
     for index in special & entry.present:
         if (slot, name, index) in core.table.works:
             return None
-        reader = TaskReader(core, TaskId(core.config.region, slot, name, index), core.table.wall_ms)
+        reader = TaskReader(core, TaskId(slot, name, index), core.table.wall_ms)
         state = reader.state()[0]
         if reader.work.scheduled or state not in join.TERMINAL:
             return None

@@ -22,7 +22,7 @@ NAME = v.text(r"[A-Za-z0-9._-]{1,63}", "1 to 63 letters, digits or . _ -")
 KEYS: dict[str, v.Parser] = {
     "node.name": NAME,
     "node.data_dir": v.path,
-    "node.region": v.text(r"[a-z0-9]{1,16}", "1 to 16 lower-case letters or digits"),
+    "node.region": v.text(r"[a-z0-9]{1,9}", "1 to 9 lower-case letters or digits"),
     "node.zone": v.text(r"[A-Za-z0-9._-]{0,32}", "at most 32 letters, digits or . _ -"),
     "node.weight": v.number(0.01, 100),
     "node.labels": v.labels,
@@ -42,6 +42,7 @@ KEYS: dict[str, v.Parser] = {
     "state.replicas": v.integer(1, 7),
     "state.durability": v.integer(1, 2),
     "state.retention": v.period(60.0),
+    "state.region_takeover": v.period(1.0),
     "resources.workers": v.integer(0, 256),
     "resources.concurrency": v.integer(1, 10_000),
     "roots.*.path": v.folder,
@@ -96,12 +97,14 @@ class GossipConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class StateConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`replicas`: copies of each slot; `durability`: disks that hold a task before it is accepted; `retention`:
-    seconds for which ended unnamed tasks are remembered.
+    seconds for which ended unnamed tasks are remembered; `region_takeover`: seconds until another region goes on with
+    the tasks of one that is dead.
     """
 
     replicas: int = 3
     durability: int = 2
     retention: float = 30 * 86_400.0
+    region_takeover: float = 60.0
 
 
 class ResourcesConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from gossip.identity import Boot, NodeId
 from gossip.member import Member, State
 from gossip.versions import OLDEST, PROTOCOL, spoken
 from node import messages
+from node.comparing import FAR_INTERVAL, Comparing
 from node.effects import Effect, Send, Settled
 from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
@@ -26,6 +27,7 @@ from node.stewardship.steward import Steward
 from node.stewardship.table import Table
 from sharding.key import parse
 from sharding.placement import Candidate, Placement
+from sharding.region import LOCAL, slot_in, valid
 from sharding.slots import SLOTS
 from state.base import Kept, batch_of
 from state.envelope import Writer, writer_of
@@ -38,10 +40,11 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     node.
     """
 
-    region: str = "local"
+    region: str = LOCAL
     replicas: int = 3
     slots: int = SLOTS
     concurrency: int = 8
+    far_interval: float = FAR_INTERVAL
     ownership: OwnershipConfig = OwnershipConfig()
 
 
@@ -62,8 +65,9 @@ class Core:
         self.boot = boot
         self.config = config
         self.writer = writer_of(me, boot)
-        self.ownership = Ownership(me, config.ownership)
-        self.replicator = Replicator(me, self.writer, client_id, self._changed, self._gone)
+        self.ownership = Ownership(me, config.ownership, config.region)
+        comparing = Comparing(me, config.far_interval)
+        self.replicator = Replicator(me, self.writer, client_id, self._changed, self._gone, comparing)
         self.table = Table(self.replicator, self.ownership, boot=boot, region=config.region, rng=rng)
         self.executor = Executor(me, concurrency=config.concurrency, steward_of=self.steward_of_task)
         self.steward = Steward(
@@ -103,15 +107,22 @@ class Core:
         return self.ownership.steward(slot, self.replicator.ledgers.get(slot), self._now)
 
     def stewards(self) -> list[NodeId | None]:
-        """Of every slot."""
-        return self.ownership.stewards(self.config.slots, self.replicator.ledgers, self._now)
+        """Of every slot of the own region."""
+        return self.stewards_in(self.config.region)
+
+    def stewards_in(self, region: str) -> list[NodeId | None]:
+        """Of every slot of the region, by number."""
+        first = slot_in(region, 0)
+        slots = range(first, first + self.config.slots)
+        return self.ownership.stewards(slots, self.replicator.ledgers, self._now)
 
     def steward_of_task(self, task: str) -> NodeId | None:
         found = parse(task)
         return self.steward_of(found.slot) if found is not None else None
 
     def replicates(self, slot: int) -> bool:
-        return self.me in self.ownership.placement.owners(slot)
+        """Whether this node keeps the slot, as its replica or as the copy of another region."""
+        return self.me in self.ownership.placement.holders(slot)
 
     # ---- events
 
@@ -139,11 +150,13 @@ class Core:
         self._boots = {node: m.boot for node, m in members.items() if m.state in (State.ALIVE, State.SUSPECT)}
         self.ownership.members = members
         self.ownership.damping.observe(members, now)
+        self.ownership.regions.observe(members, now)
         placement = self._place(members, now)
         if placement != self.ownership.placement:
             self.ownership.placement = placement
         live = self.ownership.live()
-        self.replicator.members(self.ownership.placement, live, now)
+        far = frozenset(node for node in live if members[node].meta.region != self.config.region)
+        self.replicator.members(self.ownership.placement, live, now, far)
         self.custody.placed(self.ownership.placement, live)
         self.executor.members(live)
         self.steward.members(sorted(gone))
@@ -156,7 +169,7 @@ class Core:
         """
         after = self.config.ownership.replace_after
         ranked = [
-            Candidate(member.id, member.meta.weight, member.meta.zone)
+            Candidate(member.id, member.meta.weight, member.meta.zone, member.meta.region)
             for member in members.values()
             if member.state in (State.ALIVE, State.SUSPECT)
             or (member.state is State.DEAD and now < member.since + after)
@@ -183,7 +196,7 @@ class Core:
             case messages.Noted(keys):
                 self.executor.noted(keys)
             case messages.Handover(slots):
-                self.steward.handover([slot for slot in slots if 0 <= slot < self.config.slots])
+                self.steward.handover([slot for slot in slots if valid(slot, self.config.slots)])
             case messages.Hold():
                 self.custody.asked(sender, message)
             case messages.Held():

@@ -54,7 +54,7 @@ def _count_batch(
     _add(counts, "running", leased)
     _add(counts, "pending", len(left - special) - leased)
     for index in special & entry.present:
-        reader = TaskReader(core, TaskId(core.config.region, slot, name, index), core.table.wall_ms)
+        reader = TaskReader(core, TaskId(slot, name, index), core.table.wall_ms)
         if not reader.desired.deleted:
             _add(counts, reader.state()[0], 1)
 

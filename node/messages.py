@@ -4,6 +4,7 @@ Each message is a MessagePack array tagged with its name; the sender is known fr
 What may change between versions: `gossip.versions`.
 """
 
+import zlib
 from typing import Any, ClassVar, get_args
 
 import msgspec
@@ -11,6 +12,11 @@ import msgspec
 from node.execution.jobs import Job, JobKey, Report
 
 VERSION = 1
+PACKED = 2
+"""The same, deflated: for messages to other regions. No node of an earlier version is sent any."""
+PACK_FROM = 512
+"""Bytes; shorter ones gain nothing."""
+MAX_UNPACKED = 32 << 20
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -81,6 +87,7 @@ class BasePiece(Message, frozen=True, array_like=True):
 class Facts(Message, frozen=True, array_like=True):
     """Any -> any, at first contact and on change: what this node has, for eligibility and display.
 
+    `holds`: regions of which it has tasks.
     `roots`: name -> [shared, fingerprint]; `plugins`: kind:name -> version; `load`: as `node.schema.Node.load`.
     """
 
@@ -95,6 +102,7 @@ class Facts(Message, frozen=True, array_like=True):
     load: dict[str, float] = {}
     region: str = ""
     zone: str = ""
+    holds: list[str] = []
 
 
 class Lease(Message, frozen=True, array_like=True):
@@ -208,12 +216,18 @@ class UnknownKind(BadMessage):
     """A message of a later version, of a kind that this one does not know; it is skipped."""
 
 
-def encode(message: Message) -> bytes:
-    return bytes((VERSION,)) + _encoder.encode(message)
+def encode(message: Message, *, packed: bool = False) -> bytes:
+    """`packed`: deflated where that is worth it."""
+    body = _encoder.encode(message)
+    if packed and len(body) >= PACK_FROM:
+        return bytes((PACKED,)) + zlib.compress(body, 1)
+    return bytes((VERSION,)) + body
 
 
 def decode(data: bytes) -> Any:
     """Raises BadMessage, of which UnknownKind is no fault of the sender."""
+    if data and data[0] == PACKED:
+        data = bytes((VERSION,)) + _unpacked(data[1:])
     if not data or data[0] != VERSION:
         raise BadMessage(f"message version {data[:1].hex() or 'missing'}; this node speaks {VERSION}")
     try:
@@ -232,3 +246,14 @@ def _kind_of(data: bytes) -> str | None:
         return _name.decode(parts[0]) if parts else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _unpacked(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        body = inflater.decompress(data, MAX_UNPACKED)
+    except zlib.error as error:
+        raise BadMessage(f"not deflated: {error}") from None
+    if not inflater.eof:
+        raise BadMessage(f"cut off, or more than {MAX_UNPACKED} bytes")
+    return body

@@ -5,9 +5,11 @@ import secrets as chance
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from structlog import get_logger
 
 from gossip.identity import Boot, NodeId
+from node.comparing import FAR_INTERVAL
 from node.config import Config
 from node.core import Core, CoreConfig
 from node.serving.driver import Driver
@@ -26,7 +28,11 @@ def new_core(config: Config, me: NodeId, boot: Boot, *, sharded: Callable[[str],
             region=config.node.region,
             replicas=config.state.replicas,
             concurrency=config.resources.concurrency,
-            ownership=OwnershipConfig.local() if local else OwnershipConfig(),
+            far_interval=1.0 if local else FAR_INTERVAL,
+            ownership=msgspec.structs.replace(
+                OwnershipConfig.local() if local else OwnershipConfig(),
+                region_takeover=config.state.region_takeover,
+            ),
         ),
         rng=random.Random(chance.randbits(64)),
         client_id=lambda: chance.randbits(52),

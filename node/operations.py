@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from sharding.key import TaskId, batch_name
+from sharding.region import slot_in
 from sharding.slots import GROUP_LINES, SLOTS, group_digest, named_digest, slot_of
 from state import model
 from state.entries import Batch
@@ -21,13 +22,10 @@ FactOf = tuple[str | None, str, Fact]
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Who accepts a submit: node id, its writer, region, and the fingerprints of the roots that the specs
-    use.
-    """
+    """Who accepts a submit: node id, its writer, and the fingerprints of the roots that the specs use."""
 
     node: str
     writer: Writer
-    region: str = "local"
     roots: Mapping[str, str] = {}
     slots: int = SLOTS
 
@@ -47,14 +45,14 @@ def group(
     specs: Sequence[bytes], *, tenant: str, key: str, region: str, name: str | None = None, slots: int = SLOTS
 ) -> list[Submission]:
     """Cut a submit into groups; ids derive from (tenant, key, line), or for a named task from (tenant,
-    name).
+    name) and the home region.
     """
     groups = []
     for number, start in enumerate(range(0, len(specs), GROUP_LINES)):
         part = list(specs[start : start + GROUP_LINES])
         digest = named_digest(tenant, name) if name else group_digest(tenant, key, number)
-        slot, batch = slot_of(digest, slots), batch_name(digest)
-        ids = [str(TaskId(region, slot, batch, index)) for index in range(len(part))]
+        slot, batch = slot_in(region, slot_of(digest, slots)), batch_name(digest)
+        ids = [str(TaskId(slot, batch, index)) for index in range(len(part))]
         content = hashlib.blake2b(b"\n".join(part), digest_size=12).hexdigest()
         groups.append(Submission(slot=slot, batch=batch, ids=ids, specs=part, content=content, name=name))
     return groups

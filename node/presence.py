@@ -15,6 +15,7 @@ from node.fitness import Cause, Fitness, Lateness
 from node.service import Facts
 from node.serving.driver import Driver
 from plugins.registry import Registry
+from sharding.region import region_of
 
 log = get_logger(__name__)
 
@@ -71,6 +72,9 @@ class Presence:
             paused=self._core.executor.paused,
             region=node.region,
             zone=node.zone,
+            holds=sorted(
+                {region_of(at) for at, ledger in self._core.replicator.ledgers.items() if ledger.heads}
+            ),
         )
 
     def spec_facts(self) -> Facts:
@@ -85,6 +89,7 @@ class Presence:
             secrets=frozenset(present | set(self._secrets.names())),
             nodes=frozenset([*live, *(members[node].meta.name for node in live)]),
             replicas=min(len(live), self._config.state.replicas),
+            regions=self._core.ownership.regions.known,
         )
 
     def meta(self) -> Meta:

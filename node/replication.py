@@ -6,11 +6,10 @@ when it is durable here and on the fastest other replica, or after `ACK_TIMEOUT`
 then.
 Nothing that arrives is acknowledged (`Stored`) before it is durable here.
 
-Lost messages show as gaps or unequal digests: each second a root digest goes to each peer; where it differs,
-digests
-a slot, then heads, then the missing envelopes from the log of whoever has them. A node that no longer is a
-replica of
-a slot it holds keeps offering it in the same way, so nothing that only it accepted is lost.
+Lost messages show as gaps or unequal digests: now and then (`comparing`) a root digest goes to each peer; where it
+differs, digests a slot, then heads, then the missing envelopes from the log of whoever has them. A node that no longer
+is a replica of a slot it holds keeps offering it in the same way, so nothing that only it accepted is lost. The copy of
+a slot in another region is fed in this way alone.
 
 Folding. A ledger is folded now and then (`fold`): what is over goes to the archive, the log before the fold is let go.
 Whoever lacks envelopes from before it gets the base and the archive instead (`SendBase`, `adopt`).
@@ -22,9 +21,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gossip.identity import NodeId
 from node import messages
+from node.comparing import Comparing
 from node.effects import Append, Effect, Resend, Send, SendBase, Settled
 from node.lag import Lag
+from node.ticket import Ticket
 from sharding.placement import Placement
+from sharding.region import valid
 from state import envelope as envelopes
 from state import sync
 from state.base import Base, Kept
@@ -36,25 +38,7 @@ ACK_TIMEOUT = 1.0
 """Seconds that a write waits for a second disk. Longer: fewer answers with durability 1 while a replica is
 slow.
 """
-DIGEST_INTERVAL = 0.5
-"""Seconds between digests to each peer; replicas are to be equal within a second."""
 MESSAGE_BYTES = 4 << 20
-BASE_INTERVAL = 3.0
-"""Seconds between two offers of one slot's base to one node: it takes a while to arrive."""
-
-
-class _Ticket:
-    __slots__ = ("deadline", "local", "peers", "want")
-
-    def __init__(self, want: int, deadline: float) -> None:
-        self.want = want
-        self.local = False
-        self.peers: dict[NodeId, set[tuple[int, int]]] = {}
-        self.deadline = deadline
-
-    @property
-    def level(self) -> int:
-        return (1 + any(not left for left in self.peers.values())) if self.local else 0
 
 
 class Replicator:
@@ -69,6 +53,7 @@ class Replicator:
         client_id: Callable[[], int],
         on_change: Callable[[int, list[Change], Writer], None],
         on_gone: Callable[[int, list[str]], None] = lambda _slot, _names: None,
+        comparing: Comparing | None = None,
     ) -> None:
         self.me = me
         self.writer = writer
@@ -77,6 +62,7 @@ class Replicator:
         self.live: frozenset[NodeId] = frozenset()
         self.rejected = 0
         self.synced: set[NodeId] = set()
+        self.comparing = comparing or Comparing(me)
         self.lag = Lag()
         self.outlived = False
         """Another node holds envelopes of this life that this node does not: an earlier life, whose disk was lost
@@ -90,10 +76,9 @@ class Replicator:
         self._outbox: dict[NodeId, list[bytes]] = {}
         self._batch = 0
         self._appending: dict[int, list[tuple[int, NodeId | None, list[tuple[int, str, int]]]]] = {}
-        self._tickets: dict[int, _Ticket] = {}
+        self._tickets: dict[int, Ticket] = {}
         self._by_envelope: dict[tuple[int, int], int] = {}
         self._next_ticket = 0
-        self._next_digest = 0.0
         self._asked: dict[tuple[NodeId, int], float] = {}
         self._offered: dict[tuple[NodeId, int], float] = {}
         self._now = 0.0
@@ -115,7 +100,7 @@ class Replicator:
         self._next_ticket += 1
         ticket_id = self._next_ticket
         produced, changes = self.ledger(slot).write(self.writer, facts)
-        ticket = self._tickets[ticket_id] = _Ticket(2, now + ACK_TIMEOUT)
+        ticket = self._tickets[ticket_id] = Ticket(2, now + ACK_TIMEOUT)
         names = [(slot, str(item.author), item.seq) for item in produced]
         encoded = [envelopes.encode(item) for item in produced]
         self._pending.extend((*name, data) for name, data in zip(names, encoded, strict=True))
@@ -213,7 +198,7 @@ class Replicator:
         for sender, names in stored.items():
             self._effects.append(Send(sender, messages.Stored(names)))
 
-    def _settle(self, ticket_id: int, ticket: _Ticket, *, late: bool = False) -> None:
+    def _settle(self, ticket_id: int, ticket: Ticket, *, late: bool = False) -> None:
         alone = not any(peer in self.live for peer in ticket.peers)
         if late or ticket.level >= ticket.want or (ticket.local and alone):
             del self._tickets[ticket_id]
@@ -226,11 +211,9 @@ class Replicator:
             self._settle(ticket_id, ticket, late=True)
         if late or len(self._by_envelope) > 4 * len(self._tickets) + 1000:
             self._by_envelope = {k: i for k, i in self._by_envelope.items() if i in self._tickets}
-        if now >= self._next_digest:
-            self._next_digest = now + DIGEST_INTERVAL
-            for peer in sorted(self.live - {self.me}):
-                self._effects.append(Send(peer, messages.Digest(sync.root(self._common(peer)))))
-                self._offer_strays(peer)
+        for peer in self.comparing.due(self.live, self.synced, now):
+            self._effects.append(Send(peer, messages.Digest(sync.root(self._common(peer)))))
+            self._offer_strays(peer)
 
     def receive(self, sender: NodeId, message: messages.Message, now: float) -> None:
         self._now = now
@@ -253,14 +236,18 @@ class Replicator:
             case _:
                 raise AssertionError(message)
 
-    def members(self, placement: Placement, live: frozenset[NodeId], now: float) -> None:
+    def members(
+        self,
+        placement: Placement,
+        live: frozenset[NodeId],
+        now: float,
+        far: frozenset[NodeId] = frozenset(),
+    ) -> None:
         """The map or who is alive changed. Digests go out at once; writes that waited for the dead settle."""
         self.synced &= live
         self.lag.members(live)
-        fresh = live - self.live
+        self.comparing.members(far, live - self.live, now)
         self.placement, self.live = placement, live
-        if fresh:
-            self._next_digest = min(self._next_digest, now)
         for ticket_id, ticket in list(self._tickets.items()):
             self._settle(ticket_id, ticket)
 
@@ -271,6 +258,8 @@ class Replicator:
         for data in items:
             try:
                 item = envelopes.decode(data)
+                if not valid(item.slot):
+                    raise BadEnvelope(f"there is no slot {item.slot}")
                 if item.author == self.writer:
                     self.outlived |= item.seq > self.ledger(item.slot).heads.get(item.author, 0)
                     continue
@@ -282,7 +271,8 @@ class Replicator:
                 self.rejected += 1
                 continue
             name = (item.slot, str(item.author), item.seq)
-            names.append(name)
+            if self.placement.copy(item.slot) != self.me:  # nobody waits for the copy of another region
+                names.append(name)
             if changes is not None:
                 self._pending.append((*name, data))
                 self._on_change(item.slot, changes, item.author)
@@ -317,15 +307,15 @@ class Replicator:
     # ---- anti-entropy
 
     def _common(self, peer: NodeId) -> dict[int, bytes]:
-        """Digests of the slots that both we and the peer are replicas of."""
-        owners = self.placement.owners
-        mine = (slot for slot in self.ledgers if (o := owners(slot)) and self.me in o and peer in o)
+        """Digests of the slots that both we and the peer keep."""
+        holders = self.placement.holders
+        mine = (slot for slot in self.ledgers if (h := holders(slot)) and self.me in h and peer in h)
         return sync.digests(self.ledgers, mine)
 
     def _offer_strays(self, peer: NodeId) -> None:
-        """Offer what we hold without being its replica to those who are."""
-        owners = self.placement.owners
-        strays = [slot for slot in self.ledgers if self.me not in (o := owners(slot)) and peer in o]
+        """Offer what we hold without being its keeper to its replicas."""
+        holders, owners = self.placement.holders, self.placement.owners
+        strays = [slot for slot in self.ledgers if self.me not in holders(slot) and peer in owners(slot)]
         if strays:
             found = sync.digests(self.ledgers, strays)
             if found:
@@ -339,15 +329,16 @@ class Replicator:
         self._effects.append(Send(sender, messages.SlotDigests(mine)))
 
     def _compare_slots(self, sender: NodeId, slots: Mapping[int, bytes]) -> None:
-        owners = self.placement.owners
+        holders = self.placement.holders
         differing = {
             slot: _plain(self.ledger(slot).heads)
             for slot, digest in slots.items()
-            if 0 <= slot < self.placement.slots
+            if self.placement.valid(slot)
             and (slot not in self.ledgers or self.ledgers[slot].hash != digest)
+            and self.comparing.asks(sender, slot, self._now)
         }
         for slot, ledger in self.ledgers.items():
-            if slot not in slots and ledger.heads and self.me in owners(slot) and sender in owners(slot):
+            if slot not in slots and ledger.heads and self.me in (h := holders(slot)) and sender in h:
                 differing[slot] = _plain(ledger.heads)
         if differing:
             self._effects.append(Send(sender, messages.Heads(differing)))
@@ -355,8 +346,9 @@ class Replicator:
     def _compare_heads(self, sender: NodeId, slots: Mapping[int, Mapping[str, int]], *, answer: bool) -> None:
         ranges: list[tuple[int, str, int, int]] = []
         wanted: dict[int, dict[str, int]] = {}
+        behind = False
         for slot, theirs in slots.items():
-            if not 0 <= slot < self.placement.slots:
+            if not self.placement.valid(slot):
                 continue
             known = {Writer(author): seq for author, seq in theirs.items()}
             ledger = self.ledger(slot)
@@ -368,14 +360,19 @@ class Replicator:
             else:
                 ranges.extend((slot, str(a), first, last) for a, first, last in lacking)
             if answer and sync.lacks(mine, known):
-                wanted[slot] = _plain(mine)
+                behind = True
+                if self.comparing.asks(sender, slot, self._now):
+                    wanted[slot] = _plain(mine)
+        if answer and not behind:  # of a far peer: it goes on writing, we are never quite equal
+            self.synced |= {sender} & self.comparing.far
         if ranges:
             self._effects.append(Resend(sender, ranges))
         if wanted:
             self._effects.append(Send(sender, messages.Heads(wanted, answer=False)))
 
     def _offer_base(self, to: NodeId, slot: int) -> None:
-        if self._offered.get((to, slot), -BASE_INTERVAL) + BASE_INTERVAL <= self._now:
+        interval = self.comparing.base_interval(to)
+        if self._offered.get((to, slot), -interval) + interval <= self._now:
             self._offered[to, slot] = self._now
             self._effects.append(SendBase(to, slot))
 

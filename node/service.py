@@ -67,6 +67,8 @@ class Facts(msgspec.Struct, kw_only=True):
     """ids and names of the members"""
     replicas: int
     """live members, at most 3"""
+    regions: frozenset[str] = frozenset()
+    """of the members, live or not; where given, a task may only name these"""
 
 
 class Service(Protocol):

@@ -8,22 +8,29 @@ import base64
 import re
 from typing import NamedTuple
 
-_ID = re.compile(r"^([a-z0-9]{1,16})-([0-9a-f]{3})-([a-z2-7]{13})([0-9a-f]{3})\Z")
+from sharding.region import MAX_NAME, region_of, shown, slot_in
+
+_ID = re.compile(rf"^([a-z0-9]{{1,{MAX_NAME}}})-([0-9a-f]{{3}})-([a-z2-7]{{13}})([0-9a-f]{{3}})\Z")
 
 BATCH_LENGTH = 13
-REGION = re.compile(r"^[a-z0-9]{1,16}\Z")
 
 
 class TaskId(NamedTuple):
-    """`place`: the index in the batch, 0..4095; a task submitted alone is a batch of one."""
+    """`slot`: with its region (see `region`). `place`: the index in the batch, 0..4095; a task submitted alone is a
+    batch of one.
+    """
 
-    region: str
     slot: int
     batch: str
     place: int
 
+    @property
+    def region(self) -> str:
+        """The home region."""
+        return region_of(self.slot)
+
     def __str__(self) -> str:
-        return f"{self.region}-{self.slot:03x}-{self.batch}{self.place:03x}"
+        return f"{shown(self.slot)}-{self.batch}{self.place:03x}"
 
 
 def batch_name(digest: bytes) -> str:
@@ -39,4 +46,4 @@ def parse(text: str) -> TaskId | None:
     if match is None:
         return None
     region, slot, batch, index = match.groups()
-    return TaskId(region, int(slot, 16), batch, int(index, 16))
+    return TaskId(slot_in(region, int(slot, 16)), batch, int(index, 16))

@@ -14,6 +14,9 @@ VERSION = 1
 MAX_UPDATE = 1 << 20
 """Bytes. Applying 4.4 MB held the interpreter for 132 ms, longer than a probe timeout."""
 
+MAX_SLOT = 1 << 59
+"""Slots are below: a region and a number (`sharding.region`)."""
+
 Writer = NewType("Writer", str)
 """One life of one node, `<node id>.<boot>`: the author of facts."""
 
@@ -74,7 +77,7 @@ def decode(data: bytes) -> Envelope:
         raise BadEnvelope(f"envelope version {envelope.version}; this node reads {VERSION}")
     if len(envelope.update) > MAX_UPDATE:
         raise BadEnvelope(f"update of {len(envelope.update)} bytes; at most {MAX_UPDATE}")
-    if envelope.seq < 1 or envelope.segment.number < 1 or not 0 <= envelope.slot < 4096:
+    if envelope.seq < 1 or envelope.segment.number < 1 or not 0 <= envelope.slot < MAX_SLOT:
         raise BadEnvelope(
             f"slot {envelope.slot}, segment {envelope.segment.number}, sequence {envelope.seq}: out of bounds"
         )

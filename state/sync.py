@@ -21,7 +21,7 @@ def root(slot_digests: Mapping[int, bytes]) -> bytes:
     """16 bytes over the digests of all given slots."""
     digest = hashlib.blake2b(digest_size=16)
     for slot in sorted(slot_digests):
-        digest.update(slot.to_bytes(2, "big"))
+        digest.update(slot.to_bytes(2 if slot < 1 << 16 else 8, "big"))
         digest.update(slot_digests[slot])
     return digest.digest()
 

@@ -18,8 +18,8 @@ IMPURE = {
 """What reaches for the clock, the disk, the network, other threads or chance."""
 
 CORES = (
-    "core", "replication", "loading", "operations", "views", "counts", "effects", "fitness", "lag", "ageing",
-    "messages", "schema", "execution/executor", "execution/jobs",
+    "core", "replication", "comparing", "ticket", "loading", "operations", "views", "counts", "effects", "fitness",
+    "lag", "ageing", "messages", "schema", "execution/executor", "execution/jobs",
 )  # fmt: skip
 """Pure modules of `node`; all of `node/stewardship` is pure too."""
 

@@ -277,10 +277,13 @@ class Driver:
 
     def send(self, to: NodeId, message: Message) -> bool:
         try:
-            return self._send(to, messages.encode(message))
+            return self._send(to, messages.encode(message, packed=self._far(to)))
         except TooLarge as error:
             log.error("a message is too large to send", to=to, kind=type(message).__name__, error=str(error))
             return False
+
+    def _far(self, to: NodeId) -> bool:
+        return to in self.core.replicator.comparing.far
 
     def _append(self, batch: int, items: list[tuple[int, str, int, bytes]]) -> None:
         names = [item[:3] for item in items]

@@ -15,6 +15,7 @@ from structlog import get_logger
 from gossip.identity import NodeId
 from node import messages
 from node.ageing import Over, over
+from sharding.region import valid
 from state import base as bases
 from state.base import Base, Kept
 from state.envelope import Writer
@@ -354,7 +355,7 @@ class Keeping:
     def _take_rows(self, message: messages.Archived, coming: _Coming) -> None:
         for name, data in message.rows:
             row = _decoder.decode(data)
-            if row.batch != name or not 0 <= message.slot < self.core.config.slots:
+            if row.batch != name or not valid(message.slot, self.core.config.slots):
                 raise ValueError(f"row of {row.batch!r} under the name {name!r}")
             unpacked(row.data)
             coming.names.add(name)
@@ -381,7 +382,7 @@ class Keeping:
 
     def _adopt(self, base: Base, slot: int) -> None:
         """Take the base; it is on the disk before anything that stands on it is acknowledged."""
-        if base.slot != slot or not 0 <= slot < self.core.config.slots:
+        if base.slot != slot or not valid(slot, self.core.config.slots):
             raise bases.BadBase(f"base of slot {base.slot} under {slot}")
         ledger = self.core.replicator.ledger(slot)
         alive = [name for name in base.archived if name in ledger.batches]

@@ -12,6 +12,7 @@ from node.serving.driver import wall_ms
 from node.serving.keeping import Keeping
 from node.views import TaskReader
 from sharding.key import TaskId
+from sharding.region import shown
 from state.entries import Batch
 from state.ledger import Ledger
 from state.storage.archive import Row
@@ -73,9 +74,7 @@ class Listing:
         for index in entry.present:
             if (ledger.slot, batch, index) <= after:
                 continue
-            reader = TaskReader(
-                self.core, TaskId(self.core.config.region, ledger.slot, batch, index), wall_ms(), ledger
-            )
+            reader = TaskReader(self.core, TaskId(ledger.slot, batch, index), wall_ms(), ledger)
             if not reader.desired.deleted and (not states or reader.state()[0] in states):
                 yield reader.task()
 
@@ -84,7 +83,7 @@ class Listing:
         prefix = arguments["prefix"]
         found = []
         for slot in arguments["slots"]:
-            stem = f"{self.core.config.region}-{slot:03x}-"
+            stem = f"{shown(slot)}-"
             if not (stem.startswith(prefix) or prefix.startswith(stem)):
                 continue
             for batch, _ in self._batches(slot):

@@ -100,7 +100,7 @@ class Local:
         if entry is not None and entry.parts:
             return await self._again(ledger, entry, submission, arguments)
         origin = Origin(
-            node=arguments["origin"], writer=self.core.writer, region=self.core.config.region,
+            node=arguments["origin"], writer=self.core.writer,
             roots=arguments["roots"], slots=self.core.config.slots,
         )  # fmt: skip
         facts = operations.submit_facts(submission, origin, tenant=tenant, key=key, now_ms=wall_ms())
@@ -118,9 +118,7 @@ class Local:
                     409, "key-reused", "this Idempotency-Key was used for another request; use a new key"
                 )
             return {"created": False, "level": min(2, 1 + len(self.core.replicator.peers(submission.slot)))}
-        reader = TaskReader(
-            self.core, TaskId(self.core.config.region, submission.slot, submission.batch, 0), wall_ms()
-        )
+        reader = TaskReader(self.core, TaskId(submission.slot, submission.batch, 0), wall_ms())
         spec, submitted = decode_spec(reader.desired.spec or reader.raw), decode_spec(submission.specs[0])
         again = reader.desired.deleted
         if not again and _without_range(spec) != _without_range(submitted):

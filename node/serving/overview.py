@@ -24,6 +24,7 @@ from node.stewardship.specs import decode_spec
 from node.views import instant
 from plugins.options import decode
 from plugins.registry import Registry
+from sharding.region import slot_in
 
 COUNT_EVERY = 0.3
 """Seconds for which a count of all tasks is good; bulk tasks are counted by bitmap, special ones one by one."""
@@ -142,7 +143,7 @@ class Overview:
     def node(self, node: NodeId, answer: Any) -> Node:
         member = self.core.ownership.members[node]
         facts = self.core.steward.leasing.facts.get(node)
-        owners = self.core.ownership.placement.owners
+        owners, first = self.core.ownership.placement.owners, slot_in(member.meta.region, 0)
         return Node(
             id=node,
             name=member.meta.name,
@@ -151,7 +152,7 @@ class Overview:
             zone=member.meta.zone,
             addresses={"http": member.meta.http, "mesh": member.address, "join": member.meta.join},
             load=answer["load"] if answer else {},
-            slots=sum(1 for slot in range(self.core.config.slots) if owners(slot)[:1] == (node,)),
+            slots=sum(owners(first + number)[:1] == (node,) for number in range(self.core.config.slots)),
             version=member.meta.version,
             boot=member.boot,
             plugins=dict(facts.plugins) if facts else {},

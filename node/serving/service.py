@@ -17,15 +17,18 @@ from node.schema import Cluster, Coverage, ErrorEntry, Node, Page, Run, Shard, T
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
 from node.serving.export import Exporter, exported
+from node.serving.homes import pinned
 from node.serving.hub import Hub
 from node.serving.local import Local
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.reasons import why
+from node.serving.routes import Routes
 from node.verification.verifier import Verifier
 from plugins.registry import Registry
 from sharding.key import TaskId, batch_name, parse
-from sharding.slots import named_digest, slot_of
+from sharding.region import region_of, shown, slot_in
+from sharding.slots import SLOTS, named_digest, slot_of
 
 log = get_logger(__name__)
 
@@ -33,6 +36,9 @@ CALL_TIMEOUT = 3.0
 """Seconds a replica has to answer before the next one is asked."""
 READ_TIMEOUT = 0.8
 """The same where this node has the answer itself, only perhaps a second older."""
+
+HOME = frozenset({"needs"})
+"""Reads that only the home region can answer."""
 
 Operation = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -57,10 +63,11 @@ class MeshService:
         compared: Callable[[], bool] = lambda: True,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
+        self.routes = Routes(core)
         self._registry = registry
         self._facts, self._ready, self._nodes = facts, ready, nodes
         self._exporter, self._verifier, self._compared = exporter, verifier, compared
-        verifier.stewards = self._stewards
+        verifier.stewards = self.routes.by_node
 
     def operations(self) -> dict[str, Operation]:
         """What other nodes may ask of this one."""
@@ -75,17 +82,14 @@ class MeshService:
 
     # ---- routing
 
-    def _replicas(self, slot: int) -> list[NodeId]:
-        """Live replicas, the steward first."""
-        owners = [n for n in self.core.ownership.placement.owners(slot) if n in self.core.ownership.live()]
-        steward = self.core.steward_of(slot)
-        return sorted(owners, key=lambda node: node != steward)
-
     async def _at(self, slot: int, operation: str, arguments: dict[str, Any], *, write: bool = False) -> Any:
-        """Answered by a replica of the slot: for writes this node if it is one, for reads the steward."""
-        nodes = self._replicas(slot)
+        """Answered by a replica of the slot: for writes this node if it is one, for reads the steward, or the copy of
+        another region's slot in the own region.
+        """
+        near = not write and operation not in HOME
+        nodes = self.routes.replicas(slot, near=near)
         here = self.core.me in nodes
-        if write and here:
+        if write and self.core.me in self.core.ownership.placement.owners(slot):
             nodes = [self.core.me, *(node for node in nodes if node != self.core.me)]
         missing: Refused | None = None
         silent = False
@@ -105,9 +109,13 @@ class MeshService:
         if missing is not None and not silent:
             raise missing
         which = "not every" if missing is not None else "no"
-        nobody = refuse(503, "no-replica", f"{which} live replica of slot {slot:03x} answered")
+        nobody = refuse(503, "no-replica", f"{which} live replica of slot {self._shown(slot)} answered")
         nobody.retry_after = 1.0
         raise nobody
+
+    def _shown(self, slot: int) -> str:
+        """The number alone where it is of the own region."""
+        return f"{slot % SLOTS:03x}" if region_of(slot) == self.core.config.region else shown(slot)
 
     def _require_compared(self) -> None:
         """Raises Refused 503 where this node has just started: what it does not know may be there all the same."""
@@ -135,27 +143,26 @@ class MeshService:
         """The task that a reference means: an id, a name, or a unique prefix of an id. Raises Refused 404, 409."""
         task = parse(ref)
         if task is not None:
-            if task.region != self.core.config.region:
-                raise refuse(404, "not-found", f"region {task.region} is not known here")
             return task
         digest = named_digest(tenant or "default", ref)
-        slot = slot_of(digest, self.core.config.slots)
-        named = TaskId(self.core.config.region, slot, batch_name(digest), 0)
-        try:
-            await self._at(slot, "task", {"id": str(named)})
-        except Refused as refused:
-            if refused.problem.status != 404:
-                raise
-        else:
-            return named
+        for region in (self.core.config.region, *self.routes.elsewhere()):
+            slot = slot_in(region, slot_of(digest, self.core.config.slots))
+            named = TaskId(slot, batch_name(digest), 0)
+            try:
+                await self._at(slot, "task", {"id": str(named)})
+            except Refused as refused:
+                if refused.problem.status != 404:
+                    raise
+            else:
+                return named
         return await self._by_prefix(ref)
 
     async def _by_prefix(self, ref: str) -> TaskId:
-        if not ref.startswith(f"{self.core.config.region}-"):
+        if not any(ref.startswith(f"{region}-") for region in self.routes.regions()):
             raise refuse(
                 404, "not-found", f"there is no task {ref!r}; give an id, the beginning of one, or a name"
             )
-        by_node, _ = self._stewards()
+        by_node, _ = self.routes.by_node()
         found: set[str] = set()
         for slots in by_node.values():
             answers = await self._everywhere("resolve", {"prefix": ref, "slots": slots})
@@ -170,20 +177,6 @@ class MeshService:
         task = parse(found.pop())
         assert task is not None
         return task
-
-    def _stewards(self) -> tuple[dict[NodeId, list[int]], list[int]]:
-        """Which node to ask for which slots, and the slots that nobody holds now."""
-        by_node: dict[NodeId, list[int]] = {}
-        missing = []
-        live = self.core.ownership.live()
-        for slot, steward in enumerate(self.core.stewards()):
-            owners = self.core.ownership.placement.owners(slot)
-            node = steward or next((owner for owner in owners if owner in live), None)
-            if node is None:
-                missing.append(slot)
-            else:
-                by_node.setdefault(node, []).append(slot)
-        return by_node, missing
 
     async def _ask(self, ref: str, tenant: str | None, operation: str, **arguments: Any) -> Any:
         task = await self._id(ref, tenant)
@@ -202,7 +195,7 @@ class MeshService:
             specs,
             tenant=tenant,
             key=key,
-            region=self.core.config.region,
+            region=pinned(specs) or self.core.config.region,
             name=name,
             slots=self.core.config.slots,
         )
@@ -294,13 +287,13 @@ class MeshService:
     async def query(self, query: Query) -> Page:
         """One page over all slots: each node is asked once, the answers are merged in id order."""
         self._require_compared()
-        by_node, missing = self._stewards()
+        by_node, missing = self.routes.by_node()
         after = parse(query.cursor) if query.cursor else None
         if query.cursor and after is None:
             raise refuse(400, "cursor", "this cursor was not made by this mesh")
         base = {
             "state": list(query.state), "tenant": query.tenant, "name": query.name, "limit": query.limit,
-            "after": list(after[1:]) if after is not None else None,
+            "after": list(after) if after is not None else None,
         }  # fmt: skip
 
         async def ask(node: NodeId, slots: list[int]) -> list[Any] | None:
@@ -317,14 +310,14 @@ class MeshService:
 
         answers = await asyncio.gather(*(ask(node, slots) for node, slots in sorted(by_node.items())))
         items = [msgspec.convert(item, Task) for answer in answers for item in answer or ()]
-        items.sort(key=lambda task: task.id)
+        items.sort(key=lambda task: parse(task.id) or ())
         more = len(items) > query.limit
         items = items[: query.limit]
         return Page(
             items=items,
             next=items[-1].id if more and items else None,
             partial=bool(missing),
-            missing=[f"{slot:03x}" for slot in sorted(missing)],
+            missing=[self._shown(slot) for slot in sorted(missing)],
         )
 
     async def cluster(self) -> Cluster:

@@ -9,6 +9,7 @@ from gossip.identity import NodeId
 from gossip.member import State
 from node.core import Core
 from node.stewardship.custody import Short
+from sharding.region import slot_in
 
 log = get_logger(__name__)
 
@@ -33,7 +34,9 @@ def warnings(core: Core, parts: Iterable[Any]) -> list[str]:
                 found[NodeId(node)] = found.get(NodeId(node), 0) + count
     if not slots:
         return []
-    said = [f"{slots:,} slots with data have fewer than {core.custody.wanted()} copies"]
+    said = [
+        f"{slots:,} slots with data have fewer than {core.custody.wanted(slot_in(core.config.region, 0))} copies"
+    ]
     said += [_missed(core, node, count) for node, count in sorted(dead.items())]
     said += [
         f"{count:,} are being copied to node {_name(core, node)}" for node, count in sorted(copying.items())

@@ -58,7 +58,7 @@ class Retry(Section):
 
 
 class Placement(Section):
-    region: str | None = None
+    region: Annotated[str, Meta(pattern=r"^[a-z0-9]{1,9}$(?!\n)")] | None = None
     zone: str | None = None
     nodes: list[str] = []
     labels: dict[str, str] = {}

@@ -154,6 +154,8 @@ def _check_placement(spec: RawSpec, facts: Facts, problems: Problems) -> None:
     for index, node in enumerate(placement.nodes):
         if node not in facts.nodes:
             problems.unknown(f"/placement/nodes/{index}", "node", node, facts.nodes)
+    if placement.region is not None and facts.regions and placement.region not in facts.regions:
+        problems.unknown("/placement/region", "region", placement.region, facts.regions)
 
 
 def _attempt(parse: Callable[[Any], T], value: Any, pointer: str, problems: Problems) -> T | None:

@@ -22,10 +22,15 @@ more.
 - A slot moves back to a preferred replica when that is stable (`damping`: the longer the more often it died) and
   has all that the steward has. A claim of a node that was cut off from most replicas is claimed over, once for each
   return.
+- A region that is dead for its takeover time is dark (`regions`): the keepers of the copies steward its slots from
+  then on, under newer tokens. Of its tasks they run those with `on_partition = "continue"` that are not pinned to it.
+  When it returns, envelopes merge, and the slots go home as to any preferred replica; a region that was only cut off
+  claims its slots over at once.
+- A task runs in the region of its steward, unless it names a region or nodes.
 - A drained node ranks for no slot; it hands every slot over, and may stop when other disks hold its copies.
 - The ledger's positions are hints; what is final in the ledger is final.
 
-`ownership` decides who stewards a slot, `handover` to whom it goes, `custody` knows who has a copy, `arrears` how
-far this node is behind; `backlog` what comes next, `bulk` and `work` hold what is to be done, `run` is one run's
-state, `eligibility` says which nodes can, `steward` ties them together.
+`ownership` decides who stewards a slot, `regions` which regions are dead, `handover` to whom it goes, `custody` knows
+who has a copy, `arrears` how far this node is behind; `backlog` what comes next, `bulk` and `work` hold what is to be
+done, `run` is one run's state, `eligibility` says which nodes can, `steward` ties them together.
 """

@@ -21,7 +21,7 @@ class Arrears:
         ledgers, placement = self._replicator.ledgers, self._replicator.placement
         lacking = 0
         for slot, theirs in slots.items():
-            if not 0 <= slot < placement.slots or self._replicator.me not in placement.owners(slot):
+            if not placement.valid(slot) or self._replicator.me not in placement.owners(slot):
                 continue
             mine: Mapping[Writer, int] = ledgers[slot].heads if slot in ledgers else {}
             lacking += sum(max(0, seq - mine.get(Writer(author), 0)) for author, seq in theirs.items())

@@ -17,6 +17,7 @@ from node.effects import Effect, Send
 from node.replication import Replicator
 from node.stewardship.ownership import Ownership
 from sharding.placement import Placement
+from sharding.region import region_of
 from state.envelope import Writer
 
 ASK_INTERVAL = 0.5
@@ -59,6 +60,7 @@ class Custody:
         self._next_ask = 0.0
         self._placement = Placement((), slots=1)
         self._live: frozenset[NodeId] = frozenset()
+        self._wanted: dict[str, int] = {}
 
     # ---- what is known
 
@@ -68,11 +70,11 @@ class Custody:
 
     def unsafe(self) -> list[int]:
         """Slots that this node holds without being a replica, and that do not have all their copies elsewhere."""
-        return [slot for slot in self._strays() if not self._safe(slot)]
+        holders = self._placement.holders
+        return [slot for slot in self._strays() if self._me not in holders(slot) and not self._safe(slot)]
 
     def short(self) -> Short:
         """What is missing where this node is the first live replica."""
-        wanted = self.wanted()
         slots, dead, copying = 0, dict[NodeId, int](), dict[NodeId, int]()
         for slot, ledger in self._replicator.ledgers.items():
             owners = self._placement.owners(slot)
@@ -80,27 +82,31 @@ class Custody:
             if not ledger.heads or live[:1] != [self._me]:
                 continue
             lagging = self._fresh.get(slot, set()).intersection(live)
-            if len(live) - len(lagging) >= wanted:
+            if len(live) - len(lagging) >= self.wanted(slot):
                 continue
             slots += 1
             _count(dead, (node for node in owners if node not in self._live))
             _count(copying, lagging)
         return Short(slots, dead, copying)
 
-    def wanted(self) -> int:
-        """Copies that a slot should have: R, or as many as there are nodes to keep one."""
-        able = sum(candidate.id in self._live for candidate in self._placement.candidates)
-        return min(self._placement.replicas, able)
+    def wanted(self, slot: int) -> int:
+        """Copies that the slot should have: R, or as many as there are nodes to keep one in its region."""
+        region = region_of(slot)
+        if region not in self._wanted:
+            able = sum(node in self._live for node in self._placement.keepers(slot))
+            self._wanted[region] = min(self._placement.replicas, able)
+        return self._wanted[region]
 
     def fetched(self, slot: int) -> bool:
         """Whether this node still wants to know of the slot what others know: one that leaves it does not."""
-        return not self.draining or self._me in self._placement.owners(slot) or self._stewarded(slot)
+        return not self.draining or self._me in self._placement.holders(slot) or self._stewarded(slot)
 
     # ---- events
 
     def placed(self, placement: Placement, live: frozenset[NodeId]) -> None:
         """Who became a replica, or came back, has to say that it has caught up."""
         before, were, self._placement, self._live = self._placement, self._live, placement, live
+        self._wanted = {}
         for slot, ledger in self._replicator.ledgers.items():
             owners = placement.owners(slot)
             if not ledger.heads:
@@ -109,7 +115,7 @@ class Custody:
                 self._fresh.pop(slot, None)
                 continue
             self._held.pop(slot, None)
-            old = before.owners(slot) if slot < before.slots else ()
+            old = before.owners(slot) if before.valid(slot) else ()
             came = {n for n in owners if n != self._me and n in live and not (n in old and n in were)}
             if came:
                 self._fresh.setdefault(slot, set()).update(came)
@@ -189,11 +195,14 @@ class Custody:
         ]
 
     def _replicas(self, slot: int) -> list[NodeId]:
-        return [node for node in self._placement.owners(slot) if node in self._live]
+        """Where the home region is gone, the keeper of the copy stands for them."""
+        live = [node for node in self._placement.owners(slot) if node in self._live]
+        copy = self._placement.copy(slot)
+        return live or [node for node in (copy,) if node is not None and node in self._live]
 
     def _safe(self, slot: int) -> bool:
         """As many replicas as there should be have all that is here."""
-        return sum(self._covers(slot, node) for node in self._replicas(slot)) >= max(1, self.wanted())
+        return sum(self._covers(slot, node) for node in self._replicas(slot)) >= max(1, self.wanted(slot))
 
     def _covers(self, slot: int, node: NodeId) -> bool:
         held = self._held.get(slot, {}).get(node)

@@ -23,8 +23,10 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     placement: PlacementSpec | None = None
 
 
-def refusals(node: NodeId, facts: Facts, needs: Needs) -> list[str]:
-    """Why this node cannot run it, for people; empty: it can."""
+def refusals(node: NodeId, facts: Facts, needs: Needs, region: str = "") -> list[str]:
+    """Why this node cannot run it, for people; empty: it can. `region`: the steward's, which the task stays in unless
+    it names another or a node.
+    """
     reasons = []
     if facts.paused:
         reasons.append("is paused")
@@ -32,6 +34,9 @@ def refusals(node: NodeId, facts: Facts, needs: Needs) -> list[str]:
     reasons.extend(f"has no {name.replace(':', ' ')}" for name in missing)
     reasons.extend(f"has no secret {name}" for name in sorted(needs.secrets - set(facts.secrets)))
     reasons.extend(_root_refusals(node, facts, needs))
+    placed = needs.placement is not None and (needs.placement.region or needs.placement.nodes)
+    if region and facts.region not in ("", region) and not placed:
+        reasons.append(f"is in region {facts.region}; the task is kept in region {region}")
     if needs.placement is not None:
         reasons.extend(_placement_refusals(node, facts, needs.placement))
     return reasons

@@ -50,14 +50,14 @@ class Leasing:
         return [
             node
             for node in sorted(self.facts)
-            if node in live and not refusals(node, self.facts[node], needs)
+            if node in live and not refusals(node, self.facts[node], needs, self.table.region)
         ]
 
     def refusals(self, needs: Needs) -> dict[NodeId, list[str]]:
         """Every node that is known, with the reasons why it cannot (empty: it can)."""
         live = self.table.ownership.live()
         return {
-            node: ([] if node in live else ["is not alive"]) + refusals(node, facts, needs)
+            node: ([] if node in live else ["is not alive"]) + refusals(node, facts, needs, self.table.region)
             for node, facts in sorted(self.facts.items())
         }
 
@@ -160,7 +160,7 @@ class Leasing:
         for index in group.take(count, node, now):
             raw = ledger.spec(group.batch, index)
             limits = specs.decode_brief(raw).limits if b'"limits"' in raw else None
-            task = str(TaskId(self.table.region, group.slot, group.batch, index))
+            task = str(TaskId(group.slot, group.batch, index))
             jobs.append(
                 Job(
                     key=JobKey(task, FIRST_RUN, "solo", "0"),
@@ -250,7 +250,7 @@ class Leasing:
             return
         by_node: dict[NodeId, list[JobKey]] = {}
         for index, (node, _) in group.leased.items():
-            task = str(TaskId(self.table.region, group.slot, group.batch, index))
+            task = str(TaskId(group.slot, group.batch, index))
             by_node.setdefault(node, []).append(JobKey(task, FIRST_RUN, "solo", "0"))
         for node, keys in by_node.items():
             self.table.effects.append(Send(node, messages.Revoke(keys, token, drain=True)))

@@ -1,13 +1,15 @@
 """Who stewards a slot: decided from the members, the placement and the claims in the slot's ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from gossip.identity import NodeId
 from gossip.member import Member, State
 from node.stewardship.damping import Damping
+from node.stewardship.regions import Regions
 from sharding.placement import Placement
+from sharding.region import LOCAL, region_of
 from state.ledger import Ledger
 from state.model import NO_TOKEN, Token
 
@@ -16,12 +18,14 @@ class OwnershipConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`takeover_delay`: seconds from a steward's death to the take-over; shorter recovers sooner, and runs more
     twice when a death was wrong. `stable_after`: seconds a returning replica must be alive before it gets its
     slots back (longer for one that died often: `damping`); shorter moves more under flapping. `replace_after`:
-    seconds a dead member still counts as a replica, so that a restart copies nothing.
+    seconds a dead member still counts as a replica, so that a restart copies nothing. `region_takeover`: seconds a
+    whole region must be dead until another goes on with its tasks; shorter runs more twice after a cut.
     """
 
     takeover_delay: float = 2.0
     stable_after: float = 10.0
     replace_after: float = 600.0
+    region_takeover: float = 60.0
 
     @classmethod
     def local(cls) -> "OwnershipConfig":
@@ -31,8 +35,9 @@ class OwnershipConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Ownership:
     """The members as last told, and who stewards what by them."""
 
-    def __init__(self, me: NodeId, config: OwnershipConfig) -> None:
+    def __init__(self, me: NodeId, config: OwnershipConfig, region: str = LOCAL) -> None:
         self.me = me
+        self.regions = Regions(region, config.region_takeover)
         self.config = config
         self.members: Mapping[NodeId, Member] = {}
         self.placement = Placement((), slots=1)
@@ -60,21 +65,37 @@ class Ownership:
             return NodeId(holder)
         if holder and self._recently_dead(holder, boot, now):
             return None
-        return next((node for node in self.placement.owners(slot) if self.ready(node)), None)
+        return self._first(slot, now)
 
-    def stewards(self, slots: int, ledgers: Mapping[int, Ledger], now: float) -> list[NodeId | None]:
+    def _first(self, slot: int, now: float) -> NodeId | None:
+        """The first replica that is ready; the keeper of the copy, where the home region is dark; nobody of another
+        region before that.
+        """
+        found = next((node for node in self.placement.owners(slot) if self.ready(node)), None)
+        home = not self.placement.homeless(slot)
+        if found is not None and home:
+            return found
+        if not self.regions.dark(region_of(slot), now):
+            return None
+        copy = self.placement.copy(slot) if home else found
+        return copy if copy is not None and self.ready(copy) else None
+
+    def stewards(
+        self, slots: Iterable[int], ledgers: Mapping[int, Ledger], now: float
+    ) -> list[NodeId | None]:
         """`steward` of every slot at once, for lists: a hundredth of a second less a time."""
-        first: dict[tuple[NodeId, ...], NodeId | None] = {}
+        first: dict[tuple[NodeId, ...], NodeId] = {}
         found: list[NodeId | None] = []
-        for slot in range(slots):
+        for slot in slots:
             ledger = ledgers.get(slot)
             if ledger is not None and ledger.claim() != NO_TOKEN:
                 found.append(self.steward(slot, ledger, now))
                 continue
             owners = self.placement.owners(slot)
-            if owners not in first:
-                first[owners] = next((node for node in owners if self.ready(node)), None)
-            found.append(first[owners])
+            steward = first.get(owners) or self._first(slot, now)
+            if steward is not None and steward in owners and not self.placement.homeless(slot):
+                first[owners] = steward
+            found.append(steward)
         return found
 
     def _recently_dead(self, holder: str, boot: int, now: float) -> bool:

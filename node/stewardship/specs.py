@@ -30,6 +30,7 @@ class Brief(msgspec.Struct):
     limits: Limits | None = None
     mode: str = "full"
     placement: msgspec.Raw | None = None
+    on_partition: str = "continue"
 
     @property
     def kind(self) -> tuple[int, str, tuple[str, ...]]:

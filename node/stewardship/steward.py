@@ -271,6 +271,7 @@ class Steward:
             brief.schedule is None
             and brief.mode == "full"
             and brief.placement is None
+            and brief.on_partition == "continue"
             and b'"secret"' not in raw
         )
         if plain and not self._sharded(brief.source.plugin):
@@ -301,7 +302,7 @@ class Steward:
     def _open(self, key: WorkKey, entry: Batch, wanted: join.Desired) -> TaskWork:
         slot, name, index = key
         raw = self.table.replicator.ledger(slot).spec(name, index)
-        work = TaskWork(TaskId(self.table.region, slot, name, index), entry, effective(raw, wanted), wanted)
+        work = TaskWork(TaskId(slot, name, index), entry, effective(raw, wanted), wanted)
         self.table.works[key] = work
         for group in self.table.bulk.get((slot, name), ()):
             since = group.leased.get(index)
@@ -322,7 +323,8 @@ class Steward:
             run = None
         if work.scheduled and not work.desired.paused:
             work.collect_due(self.table.wall_ms)
-        if work.run is None and not work.desired.paused and (request := work.next_request()) is not None:
+        idle = work.run is None and not work.desired.paused and self.table.may_run(work)
+        if idle and (request := work.next_request()) is not None:
             self._begin(work, request)
         self.recording.end_if_over(work)
         if work.scheduled:  # also while a run goes on: what falls due meanwhile is skipped or queued

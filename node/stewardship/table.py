@@ -65,6 +65,13 @@ class Table:
             return node in self.replicator.synced
         return self.has_all(slot, node)
 
+    def may_run(self, work: TaskWork) -> bool:
+        """Whether the task may run here: in its home region, or, where that is dead, if the task allows it."""
+        if work.id.region == self.region:
+            return True
+        spec = work.effective.spec
+        return spec.on_partition == "continue" and spec.placement.region in (None, self.region)
+
     def token(self, slot: int) -> Token:
         """The token of our claim to the slot; the claim is written when it is first needed."""
         token = self.mine[slot]

@@ -75,7 +75,7 @@ class Answers:
                     yield ledger, name
 
     def _task(self, ledger: Ledger, name: str, place: int) -> dict[str, Any] | None:
-        reader = TaskReader(self._core, TaskId(self._core.config.region, ledger.slot, name, place), wall_ms())
+        reader = TaskReader(self._core, TaskId(ledger.slot, name, place), wall_ms())
         sinks = [sink for sink in reader.effective.spec.sink if sink["plugin"] in FORMATS]
         state = reader.state()[0]
         if reader.desired.deleted or not sinks or state not in OVER:

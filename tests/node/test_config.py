@@ -93,7 +93,7 @@ def test_every_mistake_at_once_with_its_line(tmp_path: Path) -> None:
     expected = [
         (f"{file}:3: node.wieght", "nearest key is node.weight"),
         (f"{file}:8: gossp.profile", "nearest key is gossip.profile"),
-        (f"{file}:2: node.region = 'EU-1'", "must be 1 to 16 lower-case letters or digits"),
+        (f"{file}:2: node.region = 'EU-1'", "must be 1 to 9 lower-case letters or digits"),
         (f"{file}:6: http.bind = '127.0.0.1'", 'must be "host:port"'),
         (f"{file}:10: roots.data.path = 'absent'", "folder that exists"),
         (f"{file}:12: network.deny", "10.0.0.0/33"),

@@ -40,11 +40,11 @@ def members_agree(world: "World") -> None:
 
 
 def replicas_agree(world: "World") -> None:
-    """I10: all replicas of a slot hold the same envelopes and the same content."""
+    """I10: all replicas of a slot, and the copy in another region, hold the same envelopes and the same content."""
     names = {node.name for node in world.members}
     some = world.members[0].core
-    for slot in range(some.config.slots):
-        owners = [owner for owner in some.ownership.placement.owners(slot) if owner in names]
+    for slot in world.all_slots:
+        owners = [owner for owner in some.ownership.placement.holders(slot) if owner in names]
         ledgers = [
             node.core.replicator.ledgers[slot]
             for node in world.members
@@ -66,7 +66,7 @@ def one_steward_each(world: "World") -> None:
     them, unless that has died too often of late to be given slots.
     """
     names = {node.name for node in world.members}
-    for slot in range(world.slots):
+    for slot in world.all_slots:
         holders = [node for node in world.members if _has_tasks(node, slot)]
         if not holders:
             continue

@@ -6,7 +6,8 @@ from typing import Any
 
 from node.effects import Resend, Send, Settled
 from node.messages import Stored
-from node.replication import Replicator, _Ticket
+from node.replication import Replicator
+from node.ticket import Ticket
 from state import document, join, model, sync
 from state.entries import Batch
 from state.envelope import Writer, writer_boot, writer_node
@@ -45,7 +46,7 @@ def acknowledge_before_fsync() -> list[Change]:
 @planted
 def acknowledge_before_replicate() -> list[Change]:
     """The own disk counts as two."""
-    return [(_Ticket, "level", property(lambda self: 2 if self.local else 0))]
+    return [(Ticket, "level", property(lambda self: 2 if self.local else 0))]
 
 
 @planted

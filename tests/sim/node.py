@@ -165,8 +165,9 @@ class SimNode:
             self._gossip(SetMeta(self._meta()))
 
     def _meta(self) -> Meta:
+        ready = self.compared and not self.stalled
         return Meta(
-            name=self.name, ready=self.compared and not self.stalled, weight=self.weight, protocol=PROTOCOL,
+            name=self.name, region=self.config.region, ready=ready, weight=self.weight, protocol=PROTOCOL,
         )  # fmt: skip
 
     def _later(self, delay: float, callback: Callable[[], None]) -> None:
@@ -264,7 +265,7 @@ class SimNode:
     def _say_facts(self) -> None:
         facts = Facts(
             name=self.name, roots={}, plugins=PLUGINS, secrets=[], labels={}, http="", version="1",
-            paused=self.core.executor.paused,
+            paused=self.core.executor.paused, region=self.config.region,
         )  # fmt: skip
         self.core.receive(self.name, facts, self.now, self.wall)
         for peer in sorted(self.core.ownership.live() - {self.name}):

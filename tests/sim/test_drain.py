@@ -42,7 +42,7 @@ class DrainWorld(World):
         """I19: what the node takes for safe is on so many other disks, whatever happens around it."""
         core = self._first.core
         custody, owners = core.custody, core.ownership.placement.owners
-        unsafe, copies = set(custody.unsafe()), max(1, custody.wanted())
+        unsafe, copies = set(custody.unsafe()), max(1, custody.wanted(0))
         others = [node.disk.synced for node in self._all if node is not self._first]
         for slot, ledger in core.replicator.ledgers.items():
             if not ledger.heads or slot in unsafe or self._first.name in owners(slot):

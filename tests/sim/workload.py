@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from node.operations import FactOf, Origin, Submission, group, run_name, submit_facts, wish
+from sharding.region import LOCAL
 from state.join import TERMINAL, run_fact
 from tests.sim.disk import Name
 from tests.sim.model import spec
@@ -70,11 +71,11 @@ class Workload:
 
     # ---- submits
 
-    def submit(self, *, records: int | None = None) -> list[Submitted]:
+    def submit(self, *, records: int | None = None, region: str = LOCAL) -> list[Submitted]:
         self._keys += 1
         key = f"key-{self._keys}"
         raws = [self._spec(f"{key}-{i}", records) for i in range(self.rng.randint(1, 4))]
-        (submission,) = group(raws, tenant="default", key=key, region="local", slots=self.world.slots)
+        (submission,) = group(raws, tenant="default", key=key, region=region, slots=self.world.slots)
         tasks = [
             Submitted(task, submission.slot, submission.batch, i, raw)
             for i, (task, raw) in enumerate(zip(submission.ids, submission.specs, strict=True))

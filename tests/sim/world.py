@@ -12,9 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import structs
+
 from gossip.config import SwimConfig
 from node.core import CoreConfig
 from node.stewardship.ownership import OwnershipConfig
+from sharding.region import LOCAL, slot_in
 from state import join
 from tests.sim import checkers, coverage, faults
 from tests.sim.clock import Clock
@@ -27,13 +30,14 @@ from tests.sim.workload import Submitted, Workload
 
 SLOTS = 32
 SIZES = (5, 5, 5, 5, 6, 7)
+OWNERSHIP = structs.replace(OwnershipConfig.local(), region_takeover=10.0)
 MESSAGES = 500
 """A second and node at most, in the mean; about 60 are usual. More: nodes excite each other."""
 
 
 @dataclass
 class World:
-    """`nodes` None: 5 to 7, by the seed."""
+    """`nodes` None: 5 to 7, by the seed. `regions`: they are dealt to the nodes in turn."""
 
     seed: int
     nodes: int | None = None
@@ -41,6 +45,8 @@ class World:
     faults: tuple[str, ...] = faults.NAMES
     hits: Counter[str] = field(default_factory=Counter)
     slots: int = SLOTS
+    regions: tuple[str, ...] = (LOCAL,)
+    gossip: SwimConfig = field(default_factory=SwimConfig.local)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -51,11 +57,12 @@ class World:
         self.workload = Workload(self)
         count = self.nodes or self.rng.choice(SIZES)
         self.network.limit = int(MESSAGES * count * (self.seconds + 300))
-        config = CoreConfig(slots=self.slots, concurrency=4, ownership=OwnershipConfig.local())
+        config = CoreConfig(slots=self.slots, concurrency=4, far_interval=1.0, ownership=OWNERSHIP)
         self.members = [
             SimNode(
-                f"{number:016x}", self.clock, self.network, self.sink, self.seed, config=config,
-                gossip=SwimConfig.local(), watcher=self.watch, hits=self.hits,
+                f"{number:016x}", self.clock, self.network, self.sink, self.seed,
+                config=structs.replace(config, region=self.regions[number % len(self.regions)]),
+                gossip=self.gossip, watcher=self.watch, hits=self.hits,
             )
             for number in range(1, count + 1)
         ]  # fmt: skip
@@ -68,6 +75,11 @@ class World:
     @property
     def tasks(self) -> list[Submitted]:
         return self.workload.tasks
+
+    @property
+    def all_slots(self) -> list[int]:
+        """Of all regions."""
+        return [slot_in(region, number) for region in self.regions for number in range(self.slots)]
 
     def holders(self, name: Name) -> int:
         """How many disks hold this envelope, synced."""

@@ -131,7 +131,7 @@ def test_a_dead_replica_is_waited_for_until_it_is_forgotten() -> None:
     tell(alive, drained("a"), member("b"), member("c"), gone)
     run_all(alive, 4.0)
     assert not leaving.core.custody.unsafe(), "two nodes can keep two copies, and have them"
-    assert leaving.core.custody.wanted() == 2
+    assert leaving.core.custody.wanted(0) == 2
 
 
 def test_the_last_one_is_a_replica_although_it_is_drained() -> None:

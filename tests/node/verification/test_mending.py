@@ -42,7 +42,7 @@ class Machine:
 
     async def submit(self, key: str) -> None:
         (group,) = operations.group([spec("many")], tenant="t", key=key, region="local", name=None, slots=8)
-        origin = Origin(node="a", writer=self.core.writer, region="local", roots={}, slots=8)
+        origin = Origin(node="a", writer=self.core.writer, roots={}, slots=8)
         facts = operations.submit_facts(group, origin, tenant="t", key=key, now_ms=1)
         assert await self.driver.write(group.slot, facts) == 1
 

@@ -1,0 +1,75 @@
+"""With whom a node compares what it holds, and how often. Pure.
+
+Near peers, those of the own region, are compared twice a second: replicas are to be equal within one. A far peer, of
+another region, is compared every few seconds: what has gathered by then travels in one batch. Until a comparison
+with it has found nothing lacking here (a cut has healed, this node has just started) it is compared as a near one.
+
+Several replicas of a slot are compared with its one copy; what the copy lacks it asks of one of them (`asks`), so each
+envelope crosses the wide area once. If that one does not deliver, another is asked at the next comparison.
+"""
+
+from collections.abc import Container, Iterable
+
+from gossip.identity import NodeId
+
+NEAR_INTERVAL = 0.5
+"""Seconds between digests to each peer; replicas are to be equal within a second."""
+FAR_INTERVAL = 5.0
+"""Seconds between digests to a peer of another region. Longer: larger batches that compress better, an older copy."""
+NEAR_BASE = 3.0
+"""Seconds between two offers of one slot's base to one node: it takes a while to arrive."""
+FAR_BASE = 60.0
+"""The same to another region, where it may take longer; an offer that was cut off is repeated after this."""
+PATIENCE = 3.0
+"""Seconds for which nobody else is asked for a slot of which a far peer was asked."""
+
+
+class Comparing:
+    """`far`: live nodes of other regions."""
+
+    def __init__(self, me: NodeId, far_interval: float = FAR_INTERVAL) -> None:
+        self.me = me
+        self.far: frozenset[NodeId] = frozenset()
+        self._interval = far_interval
+        self._next_near = 0.0
+        self._next_far: dict[NodeId, float] = {}
+        self._asked: dict[int, tuple[NodeId, float]] = {}
+
+    def members(self, far: frozenset[NodeId], fresh: frozenset[NodeId], now: float) -> None:
+        """`fresh`: those that have come; they are compared at once."""
+        self.far = far
+        self._next_far = {node: at for node, at in self._next_far.items() if node in far - fresh}
+        self._asked = {slot: (node, at) for slot, (node, at) in self._asked.items() if node in far}
+        if fresh - far:
+            self._next_near = min(self._next_near, now)
+
+    def due(self, live: Iterable[NodeId], synced: Container[NodeId], now: float) -> list[NodeId]:
+        """Who is to be sent a digest now; `synced`: those with whom this node was equal."""
+        near = now >= self._next_near
+        if near:
+            self._next_near = now + NEAR_INTERVAL
+        found = []
+        for peer in sorted(live):
+            if peer == self.me:
+                continue
+            if peer not in self.far:
+                if near:
+                    found.append(peer)
+            elif now >= self._next_far.get(peer, now):
+                self._next_far[peer] = now + (self._interval if peer in synced else NEAR_INTERVAL)
+                found.append(peer)
+        return found
+
+    def asks(self, peer: NodeId, slot: int, now: float) -> bool:
+        """Whether the peer is to be asked for what is lacking of the slot: not while another far one is."""
+        if peer not in self.far:
+            return True
+        other, until = self._asked.get(slot, (peer, 0.0))
+        if other != peer and now < until:
+            return False
+        self._asked[slot] = (peer, now + PATIENCE)
+        return True
+
+    def base_interval(self, peer: NodeId) -> float:
+        """Seconds between two offers of a base to this peer."""
+        return FAR_BASE if peer in self.far else NEAR_BASE
