@@ -21,7 +21,7 @@ NEAR_BASE = 3.0
 FAR_BASE = 60.0
 """The same to another region, where it may take longer; an offer that was cut off is repeated after this."""
 PATIENCE = 3.0
-"""Seconds for which nobody else is asked for a slot of which a far peer was asked."""
+"""Seconds for which nobody is asked for a slot of which a far peer was asked and has not answered."""
 
 
 class Comparing:
@@ -61,14 +61,18 @@ class Comparing:
         return found
 
     def asks(self, peer: NodeId, slot: int, now: float) -> bool:
-        """Whether the peer is to be asked for what is lacking of the slot: not while another far one is."""
+        """Whether the peer is to be asked for what is lacking of the slot: not while a far one has not answered."""
         if peer not in self.far:
             return True
-        other, until = self._asked.get(slot, (peer, 0.0))
-        if other != peer and now < until:
+        if now < self._asked.get(slot, (peer, 0.0))[1]:
             return False
         self._asked[slot] = (peer, now + PATIENCE)
         return True
+
+    def answered(self, peer: NodeId, slot: int) -> None:
+        """Envelopes of the slot came from the peer."""
+        if self._asked.get(slot, ("", 0.0))[0] == peer:
+            del self._asked[slot]
 
     def base_interval(self, peer: NodeId) -> float:
         """Seconds between two offers of a base to this peer."""

@@ -264,6 +264,7 @@ class Replicator:
                     self.outlived |= item.seq > self.ledger(item.slot).heads.get(item.author, 0)
                     continue
                 changes = self.ledger(item.slot).apply(item)
+                self.comparing.answered(sender, item.slot)
             except Gap:
                 self._ask(sender, item.slot, now)
                 continue

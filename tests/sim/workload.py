@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from node.operations import FactOf, Origin, Submission, group, run_name, submit_facts, wish
+from node.serving.routes import Routes
 from sharding.region import LOCAL
 from state.join import TERMINAL, run_fact
 from tests.sim.disk import Name
@@ -71,7 +72,10 @@ class Workload:
 
     # ---- submits
 
-    def submit(self, *, records: int | None = None, region: str = LOCAL) -> list[Submitted]:
+    def submit(
+        self, *, records: int | None = None, region: str = LOCAL, through: SimNode | None = None
+    ) -> list[Submitted]:
+        """`through`: the node that is asked; any that answers, if none is named."""
         self._keys += 1
         key = f"key-{self._keys}"
         raws = [self._spec(f"{key}-{i}", records) for i in range(self.rng.randint(1, 4))]
@@ -80,7 +84,7 @@ class Workload:
             Submitted(task, submission.slot, submission.batch, i, raw)
             for i, (task, raw) in enumerate(zip(submission.ids, submission.specs, strict=True))
         ]
-        if not self._send(submission, key, tasks):
+        if not self._send(submission, key, tasks, through):
             return []
         self.tasks.extend(tasks)
         self._submissions.append((submission, key, tasks))
@@ -107,8 +111,10 @@ class Workload:
         if not any(task.excused for task in tasks) and self._send(submission, key, tasks):
             self.world.hits["submitted again"] += 1
 
-    def _send(self, submission: Submission, key: str, tasks: list[Submitted]) -> bool:
-        node = self._holder(submission.slot)
+    def _send(
+        self, submission: Submission, key: str, tasks: list[Submitted], through: SimNode | None = None
+    ) -> bool:
+        node = self._holder(submission.slot) if through is None else self.forwarded(through, submission.slot)
         if node is None:
             return False
         known = node.entry_of(submission.slot, submission.batch)
@@ -144,6 +150,12 @@ class Workload:
         if node.core.replicates(slot):
             return node
         return next((n for n in able if n.core.replicates(slot)), None)
+
+    def forwarded(self, node: SimNode, slot: int) -> SimNode | None:
+        """To whom this node gives a write, as the service does."""
+        names = Routes(node.core).replicas(slot)
+        found = [self.world.member_of(name) for name in names]
+        return next((one for one in found if one is not None and one.able), None)
 
     # ---- control
 
