@@ -29,7 +29,7 @@ class Brief(msgspec.Struct):
     schedule: str | None = None
     limits: Limits | None = None
     mode: str = "full"
-    placement: msgspec.Raw | None = None
+    placement: dict[str, Any] | None = None
     on_partition: str = "continue"
 
     @property
