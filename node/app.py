@@ -86,6 +86,7 @@ class App:
         self.version = distribution_version("collect-node")
         self.registry = Registry.installed()
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
+        self.rules = NetworkRules(config.network.allow, config.network.deny)
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -193,7 +194,7 @@ class App:
             registry=self.registry,
             roots=self.roots,
             secrets=secrets,
-            network=NetworkRules(config.network.allow, config.network.deny),
+            network=self.rules,
             on_report=self.driver.reported,
             log=log.info,
             workers=config.resources.workers,
@@ -224,6 +225,7 @@ class App:
             nodes=self.nodes,
             exporter=Exporter(self.roots),
             verifier=Verifier(self.core, self.driver, self.calls, self.roots),
+            rules=self.rules,
             compared=lambda: self.presence.compared or len(self.roster.entries()) <= 1,
         )
         operations.update(self.service.operations())

@@ -1,13 +1,130 @@
-"""In which region a new task is at home: the one that it is pinned to, else the one of the node that was asked."""
+"""In which region a new task is at home.
 
-from collections.abc import Sequence
+The one that it is pinned to; else, for a named task, the one where it is already; else the one that is nearest to its
+target, if its source names a host; else that of the node that was asked. The answer for a target is remembered, so
+that a submit waits for a measurement once in five minutes.
+"""
 
-from node.stewardship.specs import decode_spec
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from yarl import URL
+
+from node.core import Core
+from node.schema import TaskSpec
+from node.service import Refused
+from node.serving.calls import Calls, NoAnswer
+from node.serving.nearness import Nearness, Remembered
+from node.serving.routes import Routes
+from node.stewardship.specs import decode_brief, decode_spec
+from sharding.key import TaskId, batch_name
+from sharding.region import slot_in
+from sharding.slots import GROUP_LINES, named_digest, slot_of
+
+CALL_WITHIN = 2.0
+"""Seconds another region has to say how near it is."""
+CLEARLY = 0.8
+"""Another region is nearer when it needs less than this share of the own region's time,"""
+GAIN = 0.005
+"""and at least so many seconds less."""
+
+
+class Homes:
+    def __init__(self, core: Core, calls: Calls, nearness: Nearness) -> None:
+        self.core, self.calls, self.nearness = core, calls, nearness
+        self.routes = Routes(core)
+        self._nearest: Remembered[str] = Remembered()
+
+    async def home(
+        self,
+        specs: Sequence[bytes],
+        name: str | None,
+        tenant: str,
+        look: Callable[[int, str, dict[str, Any]], Awaitable[Any]],
+    ) -> str:
+        """`look(slot, operation, arguments)`: asks who keeps the slot."""
+        own = self.core.config.region
+        if b'"region"' in specs[0] and (pin := pinned(specs)):
+            return pin
+        elsewhere = self.routes.elsewhere()
+        if not elsewhere:
+            return own
+        if name is not None:
+            for region in (own, *elsewhere):
+                with contextlib.suppress(Refused):
+                    await look(
+                        self._slot(region, tenant, name), "task", {"id": self._id(region, tenant, name)}
+                    )
+                    return region
+        target = target_of(specs)
+        return own if target is None else await self._near(target)
+
+    def _slot(self, region: str, tenant: str, name: str) -> int:
+        return slot_in(region, slot_of(named_digest(tenant, name), self.core.config.slots))
+
+    def _id(self, region: str, tenant: str, name: str) -> str:
+        return str(TaskId(self._slot(region, tenant, name), batch_name(named_digest(tenant, name)), 0))
+
+    async def _near(self, target: tuple[str, int]) -> str:
+        known = self._nearest.get(target)
+        return known[0] if known is not None else self._nearest.put(target, await self._measure(target))
+
+    async def _measure(self, target: tuple[str, int]) -> str:
+        """One ready node of each region is asked."""
+        members, own = self.core.ownership.members, self.core.config.region
+        asked = {own: self.core.me}
+        for node in sorted(self.core.ownership.live()):
+            if self.core.ownership.ready(node):
+                asked.setdefault(members[node].meta.region, node)
+
+        async def ask(node: Any) -> float | None:
+            arguments = {"host": target[0], "port": target[1]}
+            if node == self.core.me:
+                return await self.nearness.operation(arguments)
+            try:
+                answer = await self.calls.call(node, "nearness", arguments, timeout=CALL_WITHIN)
+            except (NoAnswer, Refused):
+                return None  # cut off just now, or of an earlier version
+            return float(answer) if answer is not None else None
+
+        found = await asyncio.gather(*map(ask, asked.values()))
+        return nearest(own, dict(zip(asked, found, strict=True)))
 
 
 def pinned(specs: Sequence[bytes]) -> str | None:
     """The region that all specs of a submit name; None where they do not agree on one."""
-    if any(b'"region"' not in raw for raw in specs):
-        return None
-    named = {decode_spec(raw).placement.region for raw in specs}
+    named = {(decode_brief(raw).placement or {}).get("region") for raw in specs}
     return named.pop() if len(named) == 1 else None
+
+
+def target_of(specs: Sequence[bytes]) -> tuple[str, int] | None:
+    """The host and port that all specs of a submit collect from; None where they name none, or several, or where there
+    are too many to look.
+    """
+    if len(specs) > GROUP_LINES or any(b'"url"' not in raw for raw in specs):
+        return None
+    found = {_target(decode_spec(raw)) for raw in specs}
+    return found.pop() if len(found) == 1 else None
+
+
+def _target(spec: TaskSpec) -> tuple[str, int] | None:
+    url = spec.source.get("url")
+    with contextlib.suppress(ValueError):
+        parsed = URL(url) if isinstance(url, str) else URL()
+        if parsed.host and parsed.port:
+            return parsed.host, parsed.port
+    return None
+
+
+def nearest(own: str, seconds: Mapping[str, float | None]) -> str:
+    """The region of the least time, if it is clearly less than that of the own one."""
+    known = sorted((time, region) for region, time in seconds.items() if time is not None)
+    if not known:
+        return own
+    best, region = known[0]
+    mine = seconds.get(own)
+    if mine is None or (best < CLEARLY * mine and mine - best >= GAIN):
+        return region
+    return own

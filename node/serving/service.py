@@ -17,14 +17,16 @@ from node.schema import Cluster, Coverage, ErrorEntry, Node, Page, Run, Shard, T
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
 from node.serving.export import Exporter, exported
-from node.serving.homes import pinned
+from node.serving.homes import Homes
 from node.serving.hub import Hub
 from node.serving.local import Local
+from node.serving.nearness import Nearness
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.reasons import why
 from node.serving.routes import Routes
 from node.verification.verifier import Verifier
+from plugins.http import NetworkRules
 from plugins.registry import Registry
 from sharding.key import TaskId, batch_name, parse
 from sharding.region import region_of, shown, slot_in
@@ -60,10 +62,11 @@ class MeshService:
         nodes: Nodes,
         exporter: Exporter,
         verifier: Verifier,
+        rules: NetworkRules,
         compared: Callable[[], bool] = lambda: True,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
-        self.routes = Routes(core)
+        self.homes, self.routes = Homes(core, calls, Nearness(rules)), Routes(core)
         self._registry = registry
         self._facts, self._ready, self._nodes = facts, ready, nodes
         self._exporter, self._verifier, self._compared = exporter, verifier, compared
@@ -76,7 +79,8 @@ class MeshService:
             "submit": local.submit, "task": local.task, "runs": local.runs, "shards": local.shards,
             "coverage": local.coverage, "errors": local.errors, "letters": local.letters, "needs": local.needs,
             "query": local.listing.query, "resolve": local.listing.resolve, "control": local.control,
-            "piece": self._exporter.piece, "status": self.overview.status, **self._nodes.operations(),
+            "piece": self._exporter.piece, "status": self.overview.status, "nearness": self.homes.nearness.operation,
+            **self._nodes.operations(),
             **self._verifier.operations(),
         }  # fmt: skip
 
@@ -195,7 +199,7 @@ class MeshService:
             specs,
             tenant=tenant,
             key=key,
-            region=pinned(specs) or self.core.config.region,
+            region=await self.homes.home(specs, name, tenant, self._at),
             name=name,
             slots=self.core.config.slots,
         )

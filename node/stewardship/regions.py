@@ -1,8 +1,8 @@
 """When a region is given up for dead, so that others go on with its tasks. Pure.
 
 A region is dark when none of its nodes has been alive, as seen from here, for `takeover` seconds, and when at least
-half of all regions answer (a suspect does not): a region that is cut off from all others goes on with its own tasks and leaves theirs
-alone, so that they run once. (Of two regions each is half: each takes over from the other.)
+half of all regions answer (a suspect does not): a region that is cut off from all others goes on with its own tasks and
+leaves theirs alone, so that they run once. (Of two regions each is half: each takes over from the other.)
 """
 
 from collections.abc import Container, Mapping
