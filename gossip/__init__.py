@@ -21,6 +21,12 @@ Invariant (I13): when all live nodes can reach each other again, they come to be
 buried each other meet through the contact list: dead members and seeds are tried now and then, for 24
 hours.
 
+Regions. All nodes of all regions are one pool. Two pools joined by gateways would save probes across the wide area,
+but a gateway is one more thing that can be wrong about a whole region, and at the sizes measured (docs/membership.md)
+the probes of one pool cost little. The `lan` timing holds for round trips up to about 0.3 s: a direct answer has half a
+second, Lifeguard gives more to a node whose own probes go wrong. `tests/sim/test_regions.py` runs it with 240 ms and
+lost messages, without a false death. For slower lines the `wan` profile is there, on all nodes.
+
 No clock, socket, thread or randomness of its own: time is a parameter, chance a `random.Random`. This
 folder may import msgspec and the standard library, nothing that waits or does input and output.
 
