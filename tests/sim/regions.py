@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from gossip.config import SwimConfig
-from gossip.member import State
+from gossip.member import LIVE
 from node.execution.jobs import JobKey
 from sharding.region import region_of
 from state.join import TERMINAL
@@ -103,7 +103,7 @@ class Planet:
         """No node of the one region believes that one of the other lives."""
         names = {node.name for node in self.of(region)}
         for node in self.of(by):
-            alive = {m.id for m in node.members().values() if m.state is State.ALIVE}
+            alive = {m.id for m in node.members().values() if m.state in LIVE}
             assert not names & alive
 
     def state(self, node: SimNode, task: Submitted, run: str = FIRST_RUN) -> str:

@@ -159,3 +159,36 @@ def test_a_wide_area_buries_nobody(seed: int) -> None:
         assert not any(
             node.core.ownership.damping.deaths(other.name, node.now) for other in planet.world.members
         )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_wish_about_a_region_out_of_reach_waits_at_the_copy(seed: int) -> None:
+    planet = Planet(seed)
+    tasks = planet.submit("eu", records=9000)
+    planet.run(4.0)
+    planet.cut("eu")
+    planet.until(60.0, lambda: planet.buried("eu", by="us"))
+    us = planet.of("us")[0]
+    wished = []
+    for task in tasks:
+        node = planet.world.workload.forwarded(us, task.slot)
+        if node is not None and planet.world.workload.entry(node, task) is not None:
+            assert node.config.region != "eu"
+            planet.world.workload.wish(node, task, "cancel")
+            wished.append(task)
+    assert wished
+    planet.heal()
+    planet.settle()
+    home = planet.of("eu")[0]
+    assert {planet.state(home, task) for task in wished} == {"cancelled"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_tasks_of_a_region_that_is_no_more_are_kept_and_run_by_all(seed: int) -> None:
+    """It was renamed, say, or all its nodes have left."""
+    planet = Planet(seed)
+    tasks = planet.submit("mars", through=planet.of("us")[0])
+    planet.until(60.0, lambda: planet.over(tasks, seen_by=planet.world.members))
+    for task in tasks:
+        assert sum(node.core.replicates(task.slot) for node in planet.world.members) == 3
+        assert sum(node.entry_of(task.slot, task.batch) is not None for node in planet.world.members) >= 3
