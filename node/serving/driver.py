@@ -275,9 +275,10 @@ class Driver:
             case Notice():
                 self._on_notice(effect)
 
-    def send(self, to: NodeId, message: Message) -> bool:
+    def send(self, to: NodeId, message: Message, encoded: bytes | None = None) -> bool:
+        """`encoded`: the message, where that was done already."""
         try:
-            return self._send(to, messages.encode(message, packed=self._far(to)))
+            return self._send(to, encoded or messages.encode(message, packed=self._far(to)))
         except TooLarge as error:
             log.error("a message is too large to send", to=to, kind=type(message).__name__, error=str(error))
             return False
@@ -306,8 +307,10 @@ class Driver:
         places: list[Location] = []
         for slot, author, first, last in ranges:
             places.extend(self.places.between(slot, author, first, last))
+        far = self._far(to)
         for message in await asyncio.to_thread(self._read, places):
-            self.send(to, message)
+            packed = await asyncio.to_thread(messages.encode, message, packed=True) if far else None
+            self.send(to, message, packed)
 
     def _read(self, places: list[Location]) -> list[messages.Envelopes]:
         """The envelopes at these places, in messages of about RESEND_MESSAGE, RESEND_BYTES in all."""

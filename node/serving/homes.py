@@ -1,8 +1,8 @@
 """In which region a new task is at home.
 
 The one that it is pinned to; else, for a named task, the one where it is already; else the one that is nearest to its
-target, if its source names a host; else that of the node that was asked. The answer for a target is remembered, so
-that a submit waits for a measurement once in five minutes.
+target, if its source names a host and its files are on shared roots; else that of the node that was asked. The answer
+for a target is remembered, so that a submit waits for a measurement once in five minutes.
 """
 
 import asyncio
@@ -32,9 +32,8 @@ GAIN = 0.005
 
 
 class Homes:
-    def __init__(self, core: Core, calls: Calls, nearness: Nearness) -> None:
-        self.core, self.calls, self.nearness = core, calls, nearness
-        self.routes = Routes(core)
+    def __init__(self, core: Core, routes: Routes, calls: Calls, nearness: Nearness) -> None:
+        self.core, self.routes, self.calls, self.nearness = core, routes, calls, nearness
         self._nearest: Remembered[str] = Remembered()
 
     async def home(
@@ -43,8 +42,10 @@ class Homes:
         name: str | None,
         tenant: str,
         look: Callable[[int, str, dict[str, Any]], Awaitable[Any]],
+        *,
+        tied: bool = False,
     ) -> str:
-        """`look(slot, operation, arguments)`: asks who keeps the slot."""
+        """`look(slot, operation, arguments)`: asks who keeps the slot. `tied`: it needs folders of this machine."""
         own = self.core.config.region
         if b'"region"' in specs[0] and (pin := pinned(specs)):
             return pin
@@ -58,7 +59,7 @@ class Homes:
                         self._slot(region, tenant, name), "task", {"id": self._id(region, tenant, name)}
                     )
                     return region
-        target = target_of(specs)
+        target = None if tied else target_of(specs)
         return own if target is None else await self._near(target)
 
     def _slot(self, region: str, tenant: str, name: str) -> int:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -196,6 +196,10 @@ class Overview:
                 names |= self._root_names(decode_spec(raw))
         own = self._own.roots
         return {name: own[name][1] for name in sorted(names) if name in own}
+
+    def tied(self, roots: Iterable[str]) -> bool:
+        """Whether one of these roots is a folder of this machine alone."""
+        return any(not self._own.roots[name][0] for name in roots)
 
     def _root_names(self, spec: TaskSpec) -> set[str]:
         return {split(path)[0] for path in paths_of(self._registry, spec)}

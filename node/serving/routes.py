@@ -9,10 +9,14 @@ from gossip.member import State
 from node.core import Core
 from sharding.region import region_of, slot_in
 
+LOOK = 0.5
+"""Seconds for which the list of regions is good; finding it goes through all ledgers, which takes a millisecond."""
+
 
 class Routes:
     def __init__(self, core: Core) -> None:
         self.core = core
+        self._found: tuple[float, list[str]] = (float("-inf"), [])
 
     def replicas(self, slot: int, *, near: bool = False) -> list[NodeId]:
         """Live keepers of the slot, the steward first. `near`: a copy in the own region before all others."""
@@ -28,6 +32,11 @@ class Routes:
 
     def regions(self) -> list[str]:
         """All that have members or tasks, as far as is known here."""
+        if self.core.now - self._found[0] > LOOK:
+            self._found = (self.core.now, self._regions())
+        return self._found[1]
+
+    def _regions(self) -> list[str]:
         members = self.core.ownership.members.values()
         found = {self.core.config.region, *(m.meta.region for m in members if m.state is not State.LEFT)}
         found.update(region_of(slot) for slot, ledger in self.core.replicator.ledgers.items() if ledger.heads)

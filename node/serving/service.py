@@ -66,7 +66,8 @@ class MeshService:
         compared: Callable[[], bool] = lambda: True,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
-        self.homes, self.routes = Homes(core, calls, Nearness(rules)), Routes(core)
+        self.routes = Routes(core)
+        self.homes = Homes(core, self.routes, calls, Nearness(rules))
         self._registry = registry
         self._facts, self._ready, self._nodes = facts, ready, nodes
         self._exporter, self._verifier, self._compared = exporter, verifier, compared
@@ -195,17 +196,18 @@ class MeshService:
         self, specs: Sequence[bytes], *, tenant: str, key: str, durability: int | None, force: bool = False
     ) -> Submitted:
         name = _name_in(specs[0]) if len(specs) == 1 else None
+        roots = self.overview.roots_of(specs)
         groups = operations.group(
             specs,
             tenant=tenant,
             key=key,
-            region=await self.homes.home(specs, name, tenant, self._at),
+            region=await self.homes.home(specs, name, tenant, self._at, tied=self.overview.tied(roots)),
             name=name,
             slots=self.core.config.slots,
         )
         common = {
             "tenant": tenant, "key": key, "durability": durability, "force": force,
-            "origin": self.core.me, "roots": self.overview.roots_of(specs),
+            "origin": self.core.me, "roots": roots,
         }  # fmt: skip
         answers = await asyncio.gather(
             *(

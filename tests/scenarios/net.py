@@ -125,6 +125,16 @@ class Net:
             rule = ("-A", "INPUT", "-s", self.host(other), *how)
             _run("ip", "netns", "exec", self._space(name), "iptables", "-w", *rule)
 
+    @property
+    def hub(self) -> str:
+        """The address of the host, where a test can serve something to the nodes."""
+        return f"{self._subnet}.1"
+
+    def hide(self, name: str, port: int) -> None:
+        """The node gets no answer from this port of the host."""
+        rule = ("-A", "INPUT", "-s", self.hub, "-p", "tcp", "--sport", str(port), *DROP)
+        _run("ip", "netns", "exec", self._space(name), "iptables", "-w", *rule)
+
     def cut(self, one: Sequence[str], other: Sequence[str], how: Sequence[str] = DROP) -> None:
         """None of `one` and none of `other` hear each other."""
         for a, b in itertools.product(one, other):

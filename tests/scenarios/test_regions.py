@@ -25,7 +25,7 @@ class RegionMesh(NetMesh):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, list(REGIONS))
         with self.config.open("a") as config:
-            config.write('[state]\nregion_takeover = "5s"\n')
+            config.write('[state]\nregion_takeover = "5s"\n[network]\nallow = ["10.0.0.0/8"]\n')
         for node in self.nodes:
             place = node.place
             node.settle(
@@ -139,3 +139,30 @@ async def test_a_dead_region_is_taken_over_and_its_tasks_go_home(tmp_path: Path)
 
         await until(home, "the tasks are stewarded at home again")
         assert mesh.rows("moved") == mesh.rows("stays") == list(range(ROWS))
+
+
+async def test_a_task_goes_to_the_region_that_reaches_its_target(tmp_path: Path) -> None:
+    """Who cannot connect to it is infinitely far; all other reasons to prefer one are of the unit tests."""
+    async with RegionMesh(tmp_path) as mesh:
+        lay(mesh.root)
+        server = await asyncio.start_server(_answer, mesh.net.hub, 0)
+        port = server.sockets[0].getsockname()[1]
+        for node in mesh.of("eu", "ap"):
+            mesh.net.hide(node.name, port)
+        spec = {
+            "source": {"plugin": "http", "url": f"http://{mesh.net.hub}:{port}/"},
+            "sink": slow("near")["sink"],
+        }
+        async with server:
+            task = await submit(mesh.of("eu")[0], spec)
+            assert task.region == "us"
+            assert (await submit(mesh.of("eu")[0], {**spec, "placement": {"region": "ap"}})).region == "ap"
+            assert (await finished(mesh.of("eu")[0], task.id)).state == "succeeded"
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if await reader.readline():
+        writer.write(
+            b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[{"n":1}]'
+        )
+    writer.close()

@@ -13,6 +13,7 @@ from node.api.problems import refuse
 from node.serving.calls import Calls
 from node.serving.homes import Homes, nearest, pinned, target_of
 from node.serving.nearness import MAX_REMEMBERED, REMEMBERED, Nearness, Remembered
+from node.serving.routes import Routes
 from plugins.http import NetworkRules
 from sharding.key import parse
 from tests.node.stewardship.desk import Desk, member, settle
@@ -95,7 +96,7 @@ class Mesh:
         self._known = known
         wire = Wire(seconds)
         self.asked = wire.asked
-        self.homes = Homes(self.desk.core, wire, Near(seconds["local"]))
+        self.homes = Homes(self.desk.core, Routes(self.desk.core), wire, Near(seconds["local"]))
 
     async def _look(self, _slot: int, _operation: str, arguments: dict[str, Any]) -> Any:
         task = parse(arguments["id"])
@@ -103,8 +104,8 @@ class Mesh:
         if task.region != self._known:
             raise refuse(404, "not-found", "it is not there")
 
-    async def home(self, raw: bytes, name: str | None = None) -> str:
-        return await self.homes.home([raw], name, "default", self._look)
+    async def home(self, raw: bytes, name: str | None = None, *, tied: bool = False) -> str:
+        return await self.homes.home([raw], name, "default", self._look, tied=tied)
 
 
 async def test_a_task_goes_to_the_region_nearest_its_target() -> None:
@@ -124,6 +125,12 @@ async def test_a_pinned_task_goes_where_it_is_pinned() -> None:
 async def test_a_named_task_stays_where_it_is() -> None:
     mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1}, known="us")
     assert await mesh.home(spec(name="weather"), "weather") == "us"
+    assert mesh.asked == []
+
+
+async def test_a_task_that_needs_this_machine_stays() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
+    assert await mesh.home(spec(), tied=True) == "local"
     assert mesh.asked == []
 
 
