@@ -18,8 +18,10 @@ FAR_INTERVAL = 5.0
 """Seconds between digests to a peer of another region. Longer: larger batches that compress better, an older copy."""
 NEAR_BASE = 3.0
 """Seconds between two offers of one slot's base to one node: it takes a while to arrive."""
-FAR_BASE = 60.0
-"""The same to another region, where it may take longer; an offer that was cut off is repeated after this."""
+FAR_BASE = 15.0
+"""The same to another region, where it takes longer. Messages come in order, so an offer repeated too early only costs
+traffic; one that was cut off is missed for so long.
+"""
 PATIENCE = 3.0
 """Seconds for which nobody is asked for a slot of which a far peer was asked and has not answered."""
 

@@ -11,7 +11,8 @@ from node.messages import BasePiece, Envelopes, Message
 from sharding.region import region_of
 from tests.sim.node import SimNode
 from tests.sim.patching import around, changed
-from tests.sim.regions import WIDE, Planet
+from tests.sim.regions import REGIONS, WIDE, Planet
+from tests.sim.world import World
 
 SEEDS = range(1, 6)
 
@@ -192,3 +193,11 @@ def test_the_tasks_of_a_region_that_is_no_more_are_kept_and_run_by_all(seed: int
     for task in tasks:
         assert sum(node.core.replicates(task.slot) for node in planet.world.members) == 3
         assert sum(node.entry_of(task.slot, task.batch) is not None for node in planet.world.members) >= 3
+
+
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_invariants_hold_under_faults_in_three_regions(seed: int) -> None:
+    """All that one region must bear: cuts of any shape, crashes, lost disks, wrong clocks."""
+    world = World(seed, nodes=6, regions=REGIONS, slots=8)
+    print(f"seed {seed}; faults: {', '.join(world.enabled)}")
+    world.run()

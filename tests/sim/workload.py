@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from node.operations import FactOf, Origin, Submission, group, run_name, submit_facts, wish
 from node.serving.routes import Routes
-from sharding.region import LOCAL
 from state.join import TERMINAL, run_fact
 from tests.sim.disk import Name
 from tests.sim.model import spec
@@ -73,9 +72,11 @@ class Workload:
     # ---- submits
 
     def submit(
-        self, *, records: int | None = None, region: str = LOCAL, through: SimNode | None = None
+        self, *, records: int | None = None, region: str | None = None, through: SimNode | None = None
     ) -> list[Submitted]:
-        """`through`: the node that is asked; any that answers, if none is named."""
+        """`region`: its home, any if none is named. `through`: the node that is asked; any that answers."""
+        regions = self.world.regions
+        region = region or (regions[0] if len(regions) == 1 else self.rng.choice(regions))
         self._keys += 1
         key = f"key-{self._keys}"
         raws = [self._spec(f"{key}-{i}", records) for i in range(self.rng.randint(1, 4))]
@@ -147,9 +148,9 @@ class Workload:
         if not able:
             return None
         node = self.rng.choice(able)
-        if node.core.replicates(slot):
+        if owns(node, slot):
             return node
-        return next((n for n in able if n.core.replicates(slot)), None)
+        return next((n for n in able if owns(n, slot)), None)
 
     def forwarded(self, node: SimNode, slot: int) -> SimNode | None:
         """To whom this node gives a write, as the service does."""
@@ -214,3 +215,8 @@ class Workload:
         facts = entry.tasks.get(task.index) if entry is not None else None
         known = run_fact(facts.runs[run].facts) if facts is not None and run in facts.runs else None
         return known is not None and known.state in TERMINAL
+
+
+def owns(node: SimNode, slot: int) -> bool:
+    """Whether it is one of the slot's replicas, not the copy of another region."""
+    return node.name in node.core.ownership.placement.owners(slot)
