@@ -13,7 +13,9 @@ from node.execution.jobs import Job, JobKey, Report
 
 VERSION = 1
 PACKED = 2
-"""The same, deflated: for messages to other regions. No node of an earlier version is sent any."""
+"""The same, deflated: for messages to other regions."""
+PACKED_SINCE = 3
+"""The protocol that has them."""
 PACK_FROM = 512
 """Bytes; shorter ones gain nothing."""
 MAX_UNPACKED = 32 << 20

@@ -18,7 +18,7 @@ from node.core import Core
 from node.effects import Append, Effect, Notice, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
 from node.loading import Behind, Loader, Name
-from node.messages import BadMessage, Message, UnknownKind
+from node.messages import PACKED_SINCE, BadMessage, Message, UnknownKind
 from node.serving.keeping import Keeping, Pace
 from node.serving.places import Places
 from node.transport.base import TooLarge
@@ -278,13 +278,14 @@ class Driver:
     def send(self, to: NodeId, message: Message, encoded: bytes | None = None) -> bool:
         """`encoded`: the message, where that was done already."""
         try:
-            return self._send(to, encoded or messages.encode(message, packed=self._far(to)))
+            return self._send(to, encoded or messages.encode(message, packed=self._deflates(to)))
         except TooLarge as error:
             log.error("a message is too large to send", to=to, kind=type(message).__name__, error=str(error))
             return False
 
-    def _far(self, to: NodeId) -> bool:
-        return to in self.core.replicator.comparing.far
+    def _deflates(self, to: NodeId) -> bool:
+        """Whether messages to this node are deflated."""
+        return to in self.core.replicator.comparing.far and self.core.protocol_of(to) >= PACKED_SINCE
 
     def _append(self, batch: int, items: list[tuple[int, str, int, bytes]]) -> None:
         names = [item[:3] for item in items]
@@ -307,7 +308,7 @@ class Driver:
         places: list[Location] = []
         for slot, author, first, last in ranges:
             places.extend(self.places.between(slot, author, first, last))
-        far = self._far(to)
+        far = self._deflates(to)
         for message in await asyncio.to_thread(self._read, places):
             packed = await asyncio.to_thread(messages.encode, message, packed=True) if far else None
             self.send(to, message, packed)
