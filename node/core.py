@@ -16,6 +16,8 @@ from node import messages
 from node.effects import Effect, Send, Settled
 from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
+from node.leases.core import LeaseConfig, Leases
+from node.leases.gate import Gate
 from node.messages import Message
 from node.replication import Replicator
 from node.stewardship.ownership import Ownership, OwnershipConfig
@@ -40,6 +42,7 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = SLOTS
     concurrency: int = 8
     ownership: OwnershipConfig = OwnershipConfig()
+    leases: LeaseConfig = LeaseConfig()
 
 
 class Core:
@@ -62,9 +65,16 @@ class Core:
         self.ownership = Ownership(me, config.ownership)
         self.replicator = Replicator(me, self.writer, client_id, self._changed, self._gone)
         self.table = Table(self.replicator, self.ownership, boot=boot, region=config.region, rng=rng)
-        self.executor = Executor(me, concurrency=config.concurrency, steward_of=self.steward_of_task)
+        self.leases = Leases(me, boot, config.leases, replicas=config.replicas, slots=config.slots, rng=rng)
+        self.executor = Executor(
+            me, concurrency=config.concurrency, steward_of=self.steward_of_task, gate=Gate(config.leases.ttl)
+        )
         self.steward = Steward(
-            self.table, sharded=sharded, lease_here=self._lease_here, own_credit=self.executor.credit
+            self.table,
+            sharded=sharded,
+            lease_here=self._lease_here,
+            own_credit=self.executor.credit,
+            keeper=self.leases.keeper,
         )
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
         self.strangers: set[tuple[int, str]] = set()
@@ -106,6 +116,7 @@ class Core:
             for name, entry in ledger.batches.items()
             if not entry.parts
         }
+        self.leases.start(now)
         self.steward.members(())
 
     def members(self, members: Mapping[NodeId, Member], now: float, wall_ms: int) -> None:
@@ -118,6 +129,7 @@ class Core:
         if placement != self.ownership.placement:
             self.ownership.placement = placement
         live = self.ownership.live()
+        self.leases.members(members, now)
         self.replicator.members(self.ownership.placement, live, now)
         self.executor.members(live)
         self.steward.members(sorted(gone))
@@ -152,6 +164,10 @@ class Core:
                 self.steward.leasing.holding(sender, keys)
             case messages.Noted(keys):
                 self.executor.noted(keys)
+            case messages.PauseTold(stamp, held):
+                self.executor.may_go_on(stamp, held, self._now)
+            case messages.LeaseAsk() | messages.LeaseTold() | messages.LeaseMaps() | messages.PauseAsk():
+                self.leases.receive(sender, message, self._now)
             case messages.Handover(slots):
                 self.steward.handover([slot for slot in slots if 0 <= slot < self.config.slots])
             case messages.Facts():
@@ -163,6 +179,11 @@ class Core:
         self._clock(now, wall_ms)
         self.replicator.appended(batch)
 
+    def kept(self, batch: int, now: float, wall_ms: int) -> None:
+        """What this node promised as a voter is durable."""
+        self._clock(now, wall_ms)
+        self.leases.kept(batch)
+
     def reported(self, reports: Iterable[Report], now: float, wall_ms: int) -> None:
         """The runner of this node says what became of jobs."""
         self._clock(now, wall_ms)
@@ -172,6 +193,7 @@ class Core:
     def tick(self, now: float, wall_ms: int) -> None:
         self._clock(now, wall_ms)
         self.replicator.tick(now)
+        self.leases.tick(now)
         self.executor.tick(now)
         self.steward.tick()
 
@@ -214,6 +236,7 @@ class Core:
             executed, reports = self.executor.flush()
             effects += executed
             effects += self.replicator.flush()
+            effects += self.leases.flush()
             local = bool(reports)
             if reports:
                 self.steward.reports(self.me, reports)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from node.execution.jobs import Job, JobKey, Report
+from node.leases.wire import Ask, PlainMap, Promise, Told
 
 VERSION = 1
 
@@ -130,6 +131,48 @@ class Handover(Message, frozen=True, array_like=True):
     slots: list[int]
 
 
+class LeaseAsk(Message, frozen=True, array_like=True):
+    """Proposer -> voter: take, release or read these leases. `version`: of the maps that the proposer has in force.
+    Answer: LeaseTold, once what it promises is durable."""
+
+    version: bytes
+    items: list[Ask]
+
+
+class LeaseTold(Message, frozen=True, array_like=True):
+    """Voter -> proposer. `maps`: those that the voter has in force, where they are others than the proposer's."""
+
+    items: list[Told]
+    maps: list[PlainMap] = []
+
+
+class LeaseMaps(Message, frozen=True, array_like=True):
+    """Any -> any, while a map change is under way, twice a second: the maps in force here. Answer, where `asks`: the
+    same, once they are durable, with all that the answering node has promised if its newest map is the asker's."""
+
+    number: int
+    asks: bool
+    maps: list[PlainMap]
+    settled: bool
+    forgotten: list[str] = []
+    promises: list[Promise] = []
+
+
+class PauseAsk(Message, frozen=True, array_like=True):
+    """Executor -> steward: for how long may shards of these slots go on? `stamp`: the executor's clock. Answer:
+    PauseTold."""
+
+    stamp: float
+    slots: list[int]
+
+
+class PauseTold(Message, frozen=True, array_like=True):
+    """Steward -> executor: slot -> seconds from `stamp`; slots whose lease it does not hold are left out."""
+
+    stamp: float
+    slots: dict[int, float]
+
+
 class Call(Message, frozen=True, array_like=True):
     """Any -> any: carry out a request of the HTTP API here. Answer: Answer."""
 
@@ -161,6 +204,11 @@ AnyMessage = (
     | Holding
     | Noted
     | Handover
+    | LeaseAsk
+    | LeaseTold
+    | LeaseMaps
+    | PauseAsk
+    | PauseTold
     | Call
     | Answer
 )

@@ -7,6 +7,7 @@ from node import messages
 from node.effects import Effect, Send
 from node.execution.executor import Credit
 from node.execution.jobs import Job, Report
+from node.leases.keeper import Keeper
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
 from node.stewardship.preparation import prepare
@@ -40,9 +41,10 @@ class Steward:
         sharded: Callable[[str], bool],
         lease_here: Callable[[list[Job]], None],
         own_credit: Callable[[], Credit],
+        keeper: Keeper,
     ) -> None:
         self.table = table
-        self.leasing = Leasing(table, lease_here, own_credit)
+        self.leasing = Leasing(table, lease_here, own_credit, keeper)
         self.recording = Recording(table)
         self._sharded = sharded
         self._dirty_slots: set[int] = set()
@@ -118,6 +120,7 @@ class Steward:
         table = self.table
         if table.now >= self._next_unpark:
             self._next_unpark = table.now + UNPARK_INTERVAL
+            self.leasing.keep()
             table.backlog.unpark()
         for work in table.due():
             self._go_on(work)
@@ -267,6 +270,7 @@ class Steward:
             and brief.mode == "full"
             and brief.placement is None
             and b'"secret"' not in raw
+            and b'"on_partition"' not in raw  # only "pause" is written out
         )
         if plain and not self._sharded(brief.source.plugin):
             kinds.setdefault(brief.kind, []).append(index)
@@ -312,6 +316,8 @@ class Steward:
         """
         if work.key not in self.table.works:
             return
+        if work.pauses:
+            self.leasing.pausing.add(work.key)
         run = work.run
         if run is not None and (self._ended_elsewhere(work, run) or self._cancel(work, run)):
             run = None

@@ -56,6 +56,11 @@ class TaskWork:
         return self.effective.priority
 
     @property
+    def pauses(self) -> bool:
+        """Whether it runs only under its slot's majority lease."""
+        return self.effective.spec.on_partition == "pause"
+
+    @property
     def key(self) -> WorkKey:
         return (self.id.slot, self.id.batch, self.id.place)
 
