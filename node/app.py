@@ -32,6 +32,8 @@ from node.execution.jobs import JobKey
 from node.execution.roots import FolderRoots
 from node.execution.runner import Runner
 from node.execution.secrets import Secrets
+from node.leases.core import LeaseConfig
+from node.leases.service import Locks
 from node.membership import Membership
 from node.membership_driver import Identity, Settings
 from node.presence import Presence
@@ -115,6 +117,7 @@ class App:
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
         self._open_core(keys.id, boot)
+        self.core.leases.founded = start.founded
         raise_boot(data.path)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
@@ -169,6 +172,7 @@ class App:
             replicas=config.state.replicas,
             concurrency=config.resources.concurrency,
             ownership=OwnershipConfig.local() if local else OwnershipConfig(),
+            leases=LeaseConfig.local() if local else LeaseConfig(),
         )
         self.core = Core(
             me,
@@ -183,6 +187,7 @@ class App:
         retention = self.config.state.retention
         pace = Pace(quiet=3.0, settled=3.0, retention=retention) if local else Pace(retention=retention)
         opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage, pace=pace)
+        self.driver.open_leases(self.data.path / "leases.log")
         if opened.torn is not None:
             log.warning(
                 "an interrupted write was cut off the log", file=str(opened.torn.path), offset=opened.torn.offset,
@@ -201,6 +206,7 @@ class App:
         self.presence = Presence(
             config, self.version, self.registry, self.roots, secrets, self.core, self.driver, self.data
         )
+        self.locks = Locks(self.core, self.driver)
         self.runner = Runner(
             registry=self.registry,
             roots=self.roots,
@@ -209,6 +215,7 @@ class App:
             on_report=self.driver.reported,
             log=log.info,
             workers=config.resources.workers,
+            locks=self.locks.answer,
         )
         await self.runner.start()
         self._stopping.append(self.runner.close)
@@ -233,6 +240,7 @@ class App:
             ready=self.presence.readiness,
             pause_node=self._pause,
             exporter=Exporter(self.roots),
+            locks=self.locks,
         )
         operations.update(self.service.operations())
         self.driver.on_stall = lambda _: self._update_meta()

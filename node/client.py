@@ -16,7 +16,7 @@ import msgspec
 
 from node.api.shapes import DeadLetterPage, Event, Health, TaskPage, Told
 from node.connection import NDJSON, Connection, Filter, ProblemError, Unreachable
-from node.schema import BatchAnswer, Cluster, Coverage, ErrorEntry, Node, Run, Shard, Task, Why
+from node.schema import BatchAnswer, Cluster, Coverage, ErrorEntry, Lock, Node, Run, Shard, Task, Why
 
 __all__ = ["Client", "Event", "ProblemError", "Unreachable"]
 
@@ -183,6 +183,27 @@ class Client(Connection):
     async def control_node(self, node: str, action: str) -> Node:
         """`action`: pause or resume."""
         return await self.request("POST", f"/v1/nodes/{quote(node, safe='')}/{action}", Node, body=b"{}")
+
+    async def hold_lock(
+        self,
+        name: str,
+        *,
+        ttl: float = 30.0,
+        holder: str = "",
+        token: int | None = None,
+        tenant: str | None = None,
+    ) -> Lock:
+        """Take a named lock; with its `token`, renew it. ProblemError 409: another has it, or it is lost."""
+        body = {"ttl": ttl, "holder": holder, **({} if token is None else {"token": token})}
+        path = f"/v1/locks/{quote(name, safe='')}"
+        return await self.request("PUT", path, Lock, body=encode(body), query={"tenant": tenant})
+
+    async def lock(self, name: str, *, tenant: str | None = None) -> Lock:
+        return await self.request("GET", f"/v1/locks/{quote(name, safe='')}", Lock, query={"tenant": tenant})
+
+    async def free_lock(self, name: str, token: int, *, tenant: str | None = None) -> Lock:
+        query: Filter = {"tenant": tenant, "token": token}
+        return await self.request("DELETE", f"/v1/locks/{quote(name, safe='')}", Lock, query=query)
 
     async def plugins(self) -> list[dict[str, Any]]:
         return await self.request("GET", "/v1/plugins", list[dict[str, Any]])

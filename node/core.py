@@ -18,6 +18,8 @@ from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
 from node.leases.core import LeaseConfig, Leases
 from node.leases.gate import Gate
+from node.leases.proposer import Result
+from node.leases.wire import LeaseToken
 from node.messages import Message
 from node.replication import Replicator
 from node.stewardship.ownership import Ownership, OwnershipConfig
@@ -203,6 +205,23 @@ class Core:
         """Write a user's facts here; the ticket that `Settled` names."""
         self._clock(now, wall_ms)
         return self.replicator.write(slot, facts, now)
+
+    def propose(
+        self,
+        kind: str,
+        name: str,
+        slot: int,
+        token: LeaseToken,
+        done: Callable[[Result], None],
+        *,
+        ttl: float,
+        note: str,
+        now: float,
+        wall_ms: int,
+    ) -> None:
+        """Ask the voters of a slot for a lease, as `Leases.propose`."""
+        self._clock(now, wall_ms)
+        self.leases.propose(kind, name, slot, token, done, ttl=ttl, note=note, now=now)
 
     # ---- inside
 

@@ -67,6 +67,7 @@ class Presence:
             secrets=frozenset(present | set(self._secrets.names())),
             nodes=frozenset([*live, *(members[node].meta.name for node in live)]),
             replicas=min(len(live), self._config.state.replicas),
+            voters=min(self._core.leases.maps.size, self._config.state.replicas),
         )
 
     def meta(self) -> Meta:

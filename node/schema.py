@@ -143,6 +143,18 @@ class Shard(msgspec.Struct, kw_only=True):
     error: str | None
 
 
+class Lock(msgspec.Struct, kw_only=True):
+    """A named lock. `token`: larger each time that somebody takes it, for ever; hand it to what the lock protects,
+    which should refuse smaller ones. `expires_in`: seconds, to be counted from when the request was *sent*."""
+
+    name: str
+    tenant: str
+    held: bool
+    holder: str | None = None
+    token: int | None = None
+    expires_in: float = 0.0
+
+
 class Page(msgspec.Struct, kw_only=True):
     """`next`: cursor of the next page or null; `missing`: slots nobody could answer for, then `partial`."""
 

@@ -14,6 +14,7 @@ from node.schema import (
     Coverage,
     DeadLetterItem,
     ErrorEntry,
+    Lock,
     Node,
     Page,
     Problem,
@@ -62,6 +63,8 @@ class Facts(msgspec.Struct, kw_only=True):
     """ids and names of the members"""
     replicas: int
     """live members, at most 3"""
+    voters: int = 1
+    """replicas that vote on a slot's lease: members whether they live or not, at most 3"""
 
 
 class Service(Protocol):
@@ -124,6 +127,20 @@ class Service(Protocol):
 
     def export(self, ref: str, *, tenant: str | None) -> AsyncIterator[bytes]:
         """The published rows as the bytes of one file, in the sink's format; a refusal comes before any of them."""
+        ...
+
+    async def lock(
+        self,
+        action: str,
+        name: str,
+        *,
+        tenant: str,
+        key: str,
+        holder: str = "",
+        token: int | None = None,
+        ttl: float = 0.0,
+    ) -> Lock:
+        """`action`: acquire, renew, release, read. `ttl` in seconds; `token` for renew and release."""
         ...
 
     def ready(self) -> tuple[bool, list[str]]: ...

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from node.api import batch, cluster, control, details, events, nodes, openapi, plugins, probes, tasks
+from node.api import batch, cluster, control, details, events, locks, nodes, openapi, plugins, probes, tasks
 from node.api.access import Access
 from node.api.context import CONTEXT, Context
 from node.api.middleware import name_answer, problem_middleware
@@ -32,5 +32,5 @@ def create_app(
 
 def all_routes() -> list[Route]:
     """Every operation; the literal path of a batch stands before the pattern of an id."""
-    resources = (tasks, batch, details, control, cluster, nodes, plugins, events, probes, openapi)
+    resources = (tasks, batch, details, control, cluster, nodes, locks, plugins, events, probes, openapi)
     return [route for resource in resources for route in resource.ROUTES]

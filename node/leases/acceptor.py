@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gossip.identity import NodeId
 from node.leases.wire import Ask, LeaseToken, Promise, Told, margin
 
 NOBODY: LeaseToken = (0, "", 0)
@@ -15,6 +16,8 @@ class Acceptor:
     def __init__(self) -> None:
         self.promises: dict[str, Promise] = {}
         self._until: dict[str, float] = {}
+        self._last: dict[str, tuple[NodeId, int]] = {}
+        """The request that was granted last."""
         self.changed: dict[str, Promise] = {}
 
     def load(self, promise: Promise) -> None:
@@ -25,10 +28,17 @@ class Acceptor:
         for name, promise in self.promises.items():
             self._until[name] = now + promise.ttl + margin(promise.ttl)
 
-    def handle(self, ask: Ask, now: float) -> Told:
+    def handle(self, sender: NodeId, ask: Ask, now: float) -> Told:
         match ask.kind:
             case "take":
-                return self._told(ask, now, ok=self._take(ask, now))
+                granted = self._take(ask, now)
+                if granted:
+                    self._last[ask.name] = (sender, ask.round)
+                return self._told(ask, now, ok=granted)
+            case "undo":
+                # Only of that very request: the same token may have been granted again to a later one.
+                if self._last.get(ask.name) == (sender, ask.round):
+                    self._release(ask.name, ask.token)
             case "release":
                 self._release(ask.name, ask.token)
         return self._told(ask, now, ok=True)

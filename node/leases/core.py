@@ -54,6 +54,7 @@ class Leases:
         self._now = 0.0
         self._present: dict[NodeId, Candidate] = {}
         self._rounds: dict[int, Round] = {}
+        self._used: dict[str, int] = {}
         self._tries: dict[int, int] = {}
         # An answer to an earlier life of this node is to none of our questions.
         self._serial = self.maps.number = int(boot) << 32
@@ -84,6 +85,11 @@ class Leases:
         self._kept = max(self._kept, batch)
 
     # ---- events
+
+    @property
+    def now(self) -> float:
+        """The time of the last event."""
+        return self._now
 
     def start(self, now: float) -> None:
         self._now = now
@@ -138,24 +144,32 @@ class Leases:
         *,
         ttl: float = 0.0,
         note: str = "",
+        now: float | None = None,
     ) -> None:
         """`kind`: take (the epoch of the token is chosen), renew, release, read; `done` hears the result once."""
+        self._now = self._now if now is None else now
         if not self.maps.settled:
             done(Result(won=False, token=token, ready=False))
             return
         self._serial += 1
         found = Round(self._serial, kind, name, slot, token, ttl=ttl, note=note, now=self._now, done=done)
         if kind == "take":
-            found.token = (self.acceptor.epoch(name) + 1, *token[1:])
+            found.token = (self._fresh_epoch(name), *token[1:])
         found.learn(self.maps.active)
         self._rounds[found.number] = found
         self._send(found)
+
+    def _fresh_epoch(self, name: str, above: int = 0) -> int:
+        """One that this life has not used: what still travels under an old token must not meet a new one."""
+        epoch = max(self.acceptor.epoch(name), self._used.get(name, 0), above) + 1
+        self._used[name] = epoch
+        return epoch
 
     # ---- as a voter
 
     def _vote(self, sender: NodeId, version: bytes, items: list[Ask]) -> None:
         if self.maps.settled and self._now >= self._votes_from:
-            told = [self.acceptor.handle(ask, self._now) for ask in items]
+            told = [self.acceptor.handle(sender, ask, self._now) for ask in items]
         else:
             told = [Told(ask.round, ok=False, votes=False) for ask in items]
         known = [] if version == self.maps.version else [found.plain() for found in self.maps.active]
@@ -196,14 +210,14 @@ class Leases:
         del self._rounds[number]
         self._serial += 1
         self._tries[self._serial] = self._tries.pop(number, 0) + 1
-        found.again(self._serial, seen + 1, self._now)
+        found.again(self._serial, self._fresh_epoch(found.name, seen), self._now)
         self._rounds[found.number] = found
         self._send(found)
 
     def _give_back(self, found: Round) -> None:
         """What a few voters granted in vain is free again; those that have not answered free it by time."""
         for node in found.granted():
-            self._asks.setdefault(node, []).append(Ask(0, "release", found.name, found.token))
+            self._asks.setdefault(node, []).append(Ask(found.number, "undo", found.name, found.token))
 
     def _keeper_round(self, kind: str, slot: int, token: LeaseToken, done: Callable[[Result], None]) -> None:
         self.propose(kind, f"slot/{slot:03x}", slot, token, done, ttl=self.config.ttl, note=f"node {self.me}")

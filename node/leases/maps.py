@@ -50,6 +50,11 @@ class Maps:
         return b"".join(found.version for found in self.active)
 
     @property
+    def size(self) -> int:
+        """Members of the newest map."""
+        return len(self.active[-1].members) if self.active else 0
+
+    @property
     def open(self) -> bool:
         """Whether somebody has still to be heard."""
         return bool(self.active) and (len(self.active) > 1 or not self.settled)

@@ -33,7 +33,7 @@ Kept = Promise | Known
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True):
-    """`kind`: take (and renew), release, read. `round`: the proposer's number of it."""
+    """`kind`: take (and renew), release, undo (a take of this round in vain), read. `round`: the proposer's number."""
 
     round: int
     kind: str

@@ -13,7 +13,8 @@ from gossip.identity import NodeId
 from node import operations
 from node.api.problems import refuse
 from node.core import Core
-from node.schema import Cluster, Coverage, ErrorEntry, Node, Page, Run, Shard, Task, Why
+from node.leases.service import Locks
+from node.schema import Cluster, Coverage, ErrorEntry, Lock, Node, Page, Run, Shard, Task, Why
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
 from node.serving.driver import PauseNode
@@ -52,11 +53,13 @@ class MeshService:
         ready: Callable[[], tuple[bool, list[str]]],
         pause_node: PauseNode,
         exporter: Exporter,
+        locks: Locks,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
         self._registry = registry
         self._facts, self._ready, self._pause_node = facts, ready, pause_node
         self._exporter = exporter
+        self._locks = locks
 
     def operations(self) -> dict[str, Operation]:
         """What other nodes may ask of this one."""
@@ -350,6 +353,25 @@ class MeshService:
 
         async for chunk in exported(await self._ask(ref, tenant, "needs"), ask):
             yield chunk
+
+    async def lock(
+        self,
+        action: str,
+        name: str,
+        *,
+        tenant: str,
+        key: str,
+        holder: str = "",
+        token: int | None = None,
+        ttl: float = 0.0,
+    ) -> Lock:
+        if action == "acquire":
+            return await self._locks.acquire(tenant, name, holder=holder, ttl=ttl, key=key)
+        if token is None:
+            return await self._locks.read(tenant, name)
+        if action == "renew":
+            return await self._locks.renew(tenant, name, token=token, holder=holder, ttl=ttl)
+        return await self._locks.release(tenant, name, token=token)
 
     def ready(self) -> tuple[bool, list[str]]:
         return self._ready()
