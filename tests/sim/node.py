@@ -12,7 +12,7 @@ from gossip.member import Member, Meta
 from gossip.swim import Swim
 from node import messages
 from node.core import Core, CoreConfig
-from node.effects import Append, Effect, Resend, Run, Send, Settled, Stop
+from node.effects import Append, Effect, Keep, Resend, Run, Send, Settled, Stop
 from node.execution.jobs import Report
 from node.messages import Facts
 from tests.sim.clock import Clock
@@ -45,6 +45,8 @@ class SimNode:
         self.rng = random.Random(f"{seed}:{name}")
         self.config, self.gossip_config = config, gossip
         self.disk = SimDisk(self.rng)
+        self.promises: list[bytes] = []
+        """What it promised as a voter; written ahead of the answer, so a crash takes none of it."""
         self.boot = 0
         self.life = 0
         self.up = False
@@ -77,6 +79,8 @@ class SimNode:
             sharded=lambda plugin: plugin != "solo",
         )  # fmt: skip
         self.runner = ModelRunner(self.clock, self.sink, self.rng, self._reported, self._later)
+        for promise in self.promises:
+            self.core.leases.load(promise)
         for _, _, _, data in self.disk.records:
             self.core.load(data)
         self._on_core(self)
@@ -219,10 +223,17 @@ class SimNode:
                     self.runner.run(job)
             case Stop(key, drain):
                 self.runner.stop(key, drain=drain)
+            case Keep(batch, items):
+                self.promises += items
+                self._later(0.01, lambda: self._kept(batch))
             case Settled(ticket, level):
                 self._on_settled(self, ticket, level)
             case _:
                 pass
+
+    def _kept(self, batch: int) -> None:
+        self.core.kept(batch, self.clock.now, self.wall)
+        self._flush()
 
     def _synced(self, batch: int, count: int) -> None:
         self.disk.sync(count)
