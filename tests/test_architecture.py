@@ -19,7 +19,8 @@ IMPURE = {
 
 CORES = (
     "core", "replication", "operations", "views", "counts", "effects", "messages", "schema",
-    "execution/executor", "execution/jobs",
+    "execution/executor", "execution/jobs", "leases/acceptor", "leases/core", "leases/gate", "leases/keeper",
+    "leases/maps", "leases/proposer", "leases/reason", "leases/wire",
 )  # fmt: skip
 """Pure modules of `node`; all of `node/stewardship` is pure too."""
 

@@ -18,6 +18,10 @@ granted the same token again.
   sent what it has promised.
 - A node that knows nothing (new, or its file is lost) neither votes nor asks before it has heard everybody.
 
+- A steward leases shards of a task with `on_partition = "pause"` only while it holds the lease of the slot. An executor
+  asks for the rest of it, counts from its own question, and stops in time by itself. What a steward granted to an
+  executor that it cannot hear any more, it waits for before it leases again.
+
 Invariant (I3): no two writers hold a lease of one name at the same time, and no two ever hold it with one epoch; the
 epochs of a name only grow. The explorer in `tests/node/leases` holds it over loss, duplication, reorder, crashes,
 clocks that differ, and map changes.
@@ -27,5 +31,5 @@ by refusing a token below the largest it has seen, is one. For the sinks that is
 
 `maps`: who votes. `acceptor`: what a voter promised. `proposer`: one request to the voters. `keeper`: the slots whose
 leases a steward keeps. `gate`: what an executor may run under them. `core`: ties them together. `file`: the durable
-part. `service`: locks for the API and for plugins.
+part. `service`: locks for the API and for plugins. `reason`: why a task that pauses does not go on.
 """

@@ -19,6 +19,7 @@ token's
 more.
   Nothing that a steward believes protects the data: the sink's compare-and-set does. A steward that is wrong
   costs time.
+- A task with `on_partition = "pause"` is leased only while the steward holds the slot's majority lease (`node.leases`).
 - The ledger's positions are hints; what is final in the ledger is final.
 
 `ownership` decides who stewards a slot, `backlog` what comes next, `bulk` and `work` hold what is to be

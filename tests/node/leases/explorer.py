@@ -125,6 +125,8 @@ class Peer:
                 self.run(lambda: self.leases.kept(effect.batch))
 
         self.world.in_order(self.name, synced)
+        if self.world.rng.random() < 0.03:  # a crash between what it decided and what its disk holds
+            self.world.clock.after(self.world.rng.uniform(0, 0.05), lambda: self.world.restart(self))
 
     # ---- what it wants leases for
 
@@ -199,7 +201,7 @@ class World:
             self.peers[to].receive(source, payload)
 
     def in_order(self, name: NodeId, act: Callable[[], None]) -> None:
-        at = max(self.busy_until.get(name, 0.0), self.clock.now + self.rng.uniform(0.001, 0.03))
+        at = max(self.busy_until.get(name, 0.0), self.clock.now + self.rng.uniform(0.001, 0.1))
         self.busy_until[name] = at
         self.clock.schedule(at, act)
 
@@ -254,10 +256,13 @@ class World:
         """A quiet while."""
 
     def crash(self) -> None:
-        peer = self.rng.choice(list(self.peers.values()))
+        self.restart(self.rng.choice(list(self.peers.values())))
+
+    def restart(self, peer: Peer) -> None:
         if peer.up:
+            self.seen["unsynced"] += bool(peer.unsynced)
             peer.crash()
-            self.clock.after(self.rng.uniform(0.1, 5), peer.start)
+            self.clock.after(self.rng.choice((0.1, self.rng.uniform(0.1, 5))), peer.start)
 
     def freeze(self) -> None:
         peer = self.rng.choice(list(self.peers.values()))
