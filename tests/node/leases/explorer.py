@@ -277,16 +277,21 @@ class World:
         self.sides = {}
 
     def map(self) -> None:
-        """A node joins, or one weighs more; each node sees it at another time."""
-        if self.spare and self.rng.random() < 0.7:
-            name = self.spare.pop(0)
-            self.members[name] = self.member(name)
-            peer = self.peers[name] = Peer(name, self)
-            peer.view = dict(self.members)
-            peer.start()
+        """Nodes join, or one weighs more or less, so that other nodes vote; each node sees it at another time."""
+        if self.spare and self.rng.random() < 0.6:
+            for _ in range(self.rng.choice((1, 2))):
+                if self.spare:
+                    self.join(self.spare.pop(0))
         else:
             name = self.rng.choice(list(self.members))
-            self.members[name] = self.member(name, self.rng.choice((0.5, 3.0)))
+            self.members[name] = self.member(name, self.rng.choice((0.02, 50.0)))
+        longest = self.rng.choice((1, 8))
         for peer in self.peers.values():
             view = dict(self.members)
-            self.clock.after(self.rng.uniform(0, 4), lambda peer=peer, view=view: peer.see(view))  # type: ignore[misc]
+            self.clock.after(self.rng.uniform(0, longest), lambda peer=peer, view=view: peer.see(view))  # type: ignore[misc]
+
+    def join(self, name: NodeId) -> None:
+        self.members[name] = self.member(name)
+        peer = self.peers[name] = Peer(name, self)
+        peer.view = dict(self.members)
+        peer.start()

@@ -30,7 +30,7 @@ def test_i3_no_two_hold_one_lease(size: int) -> None:
             "renew won",
             "renew lost",
             "release won",
-            "crash",
+            "unsynced",
             "freeze",
             "cut",
             "map",
