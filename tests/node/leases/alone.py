@@ -10,6 +10,7 @@ from node.core import Core, CoreConfig
 from node.leases.core import LeaseConfig
 from node.leases.service import Locks
 from node.serving.driver import Driver
+from node.serving.keeping import Pace
 from tests.node.stewardship.desk import member
 
 
@@ -21,7 +22,7 @@ async def one_node(folder: Path) -> AsyncIterator[Locks]:
         NodeId("a"), Boot(1), config, rng=rng, client_id=lambda: rng.getrandbits(52), sharded=lambda _: True
     )
     driver = Driver(core, send=lambda _to, _payload: True, on_notice=lambda _: None)
-    driver.open_log(folder / "log", salvage=False)
+    driver.open_log(folder / "log", salvage=False, pace=Pace())
     driver.open_leases(folder / "leases.log")
     core.leases.founded = True
     driver.start(run=lambda _: None, stop=lambda _key, *, drain: None, calls=lambda _sender, _message: None)
