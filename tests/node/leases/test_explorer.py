@@ -7,7 +7,7 @@ import pytest
 
 from tests.node.leases.explorer import World
 
-SEEDS = int(os.environ.get("LEASE_SEEDS", "60"))
+SEEDS = int(os.environ.get("LEASE_SEEDS", "25"))
 FIRST = int(os.environ.get("LEASE_SEED", "1"))
 
 
