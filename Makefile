@@ -5,17 +5,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 300
 SEED ?= 1
-NODES ?= 5
+NODES ?= 0
+SECONDS ?= 600
+CAP ?= 2000
 WORKERS ?= 2
+CHAOS_SECONDS ?= 60
+FUZZ_SECONDS ?= 60
+FUZZ_UPDATES ?= 1000000
 
-.PHONY: help demo test check sim chaos bench fmt
+.PHONY: help demo test check sim sim-mutants chaos chaos-figures fuzz bench fmt
 
 help:
 	@echo "make demo   start three nodes here, collect real input through them, kill one, compare the result"
 	@echo "make test   run the tests (those that need root or ../shared say so and are skipped where it is missing)"
 	@echo "make check  ruff, mypy, the import rules, the wheel in an empty environment"
-	@echo "make sim    SEEDS=300 SEED=1 NODES=5: the simulator over the code that ships"
-	@echo "make chaos  twenty random kills of real nodes while they collect"
+	@echo "make sim    SEEDS=300 SEED=1 SECONDS=600 NODES=0 (0: 5 to 7): the simulator over the code that ships"
+	@echo "make sim-mutants  CAP=2000: plant each bug of the catalogue, and see the simulator find it"
+	@echo "make chaos  CHAOS_SECONDS=60: real nodes under load, killed, stopped, cut off, with full disks (needs root)"
+	@echo "make chaos-figures  how soon others go on after 50 kills"
+	@echo "make fuzz   FUZZ_SECONDS=60 FUZZ_UPDATES=1000000: hostile updates, then each decoder guided by coverage"
 	@echo "make bench  tasks/s and records/s of this machine"
 	@echo "make fmt    format the code"
 
@@ -38,10 +46,23 @@ check: $(VENV)/ready
 	$(BIN)/python -m tests.wheel
 
 sim: $(VENV)/ready
-	$(BIN)/python -m tests.sim.run --seed $(SEED) --seeds $(SEEDS) --nodes $(NODES)
+	$(BIN)/python -m tests.sim.run --seed $(SEED) --seeds $(SEEDS) --nodes $(NODES) --seconds $(SECONDS) --processes $(WORKERS)
+
+sim-mutants: $(VENV)/ready
+	$(BIN)/python -m tests.sim.mutation --cap $(CAP) --processes $(WORKERS)
 
 chaos: $(VENV)/ready
-	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/scenarios/test_kill.py
+	CHAOS_ROUNDS=20 CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -q -s \
+		tests/scenarios/test_chaos.py tests/scenarios/test_kill.py
+
+chaos-figures: $(VENV)/ready
+	$(BIN)/python -m tests.scenarios.figures
+
+fuzz: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.campaign --updates $(FUZZ_UPDATES) --seed $(SEED)
+	for target in $$($(BIN)/python -m tests.fuzz.targets); do \
+		$(BIN)/python -m tests.fuzz.guided $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 bench: $(VENV)/ready
 	$(BIN)/python -m tests.bench

@@ -8,6 +8,11 @@ probes go wrong (local health) or whose timers are late gives others more time. 
 pings and acks and in gossip rounds until each was sent 4 log10(n+1) times; a rare push-pull with one other
 repairs what gossip missed. `left` is what a node says of itself; it is never suspected, probed or sought.
 
+Members are authenticated, and one of them may be evil. It cannot remove another that answers: what it says of a
+death or an accusation starts a suspicion, which the subject refutes; no leave is believed from one other node; no
+incarnation rises by more than 2^20 in one message; nobody starts suspicions without end; a packet of an earlier
+life of its sender claims nothing. It can still delay and disturb; who does is revoked.
+
 Invariant (I14): only the subject raises its incarnation, and what a node believes of another, ordered by
 (incarnation, state), never moves backwards. An incarnation starts at `boot << 32`, so a larger boot wins at
 once.

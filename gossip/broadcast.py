@@ -3,6 +3,7 @@ first, then the longest that fits (memberlist, queue.go).
 """
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 from gossip.identity import NodeId
 
@@ -12,13 +13,23 @@ LEAST_NEWS = 20
 
 @dataclass(slots=True)
 class News:
-    sent: int
-    order: int
-    encoded: bytes
+    """rank: how often it was sent, its length and its age, the last two negative; the least goes first.
 
-    @property
-    def urgency(self) -> tuple[int, int, int]:
-        return self.sent, -len(self.encoded), -self.order
+    It is kept, not computed: while halves of a mesh bury each other, sorting by it is most of the work.
+    """
+
+    about: NodeId
+    encoded: bytes
+    rank: tuple[int, int, int]
+
+    def sent(self) -> int:
+        """Counts one more time; how often it was sent now."""
+        times, length, age = self.rank
+        self.rank = times + 1, length, age
+        return times + 1
+
+
+_rank = attrgetter("rank")
 
 
 class Broadcasts:
@@ -38,7 +49,7 @@ class Broadcasts:
 
     def put(self, about: NodeId, encoded: bytes) -> None:
         self._order += 1
-        self._news[about] = News(0, self._order, encoded)
+        self._news[about] = News(about, encoded, (0, -len(encoded), -self._order))
 
     def drop(self, about: NodeId) -> None:
         self._news.pop(about, None)
@@ -51,14 +62,13 @@ class Broadcasts:
         if not self._news:
             return []
         taken = []
-        for about, news in sorted(self._news.items(), key=lambda item: item[1].urgency):
+        for news in sorted(self._news.values(), key=_rank):
             if room < LEAST_NEWS:
                 break
             if len(news.encoded) > room:
                 continue
             room -= len(news.encoded)
             taken.append(news.encoded)
-            news.sent += 1
-            if news.sent >= limit:
-                del self._news[about]
+            if news.sent() >= limit:
+                del self._news[news.about]
         return taken

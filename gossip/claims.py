@@ -1,7 +1,13 @@
-"""What is believed of others: each claim is taken if it is newer than what is known, and then passed on."""
+"""What is believed of others: each claim is taken if it is newer than what is known, and then passed on.
+
+One evil member cannot remove another that answers: a death that others tell is taken as a suspicion with the
+teller as its accuser, and each node's own timer decides, so the subject has the time to refute; that somebody left
+is believed from itself, or from two others; and nobody starts suspicions without end.
+"""
 
 import msgspec
 
+from gossip.allowance import Allowances
 from gossip.codec import encode
 from gossip.core import Core
 from gossip.errors import Malformed
@@ -17,6 +23,8 @@ class Claims:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._suspicions: dict[NodeId, Suspicion] = {}
+        self._allowances = Allowances(core.config.probe_interval)
+        self._departing: dict[NodeId, tuple[int, NodeId]] = {}  # incarnation, who told it first
 
     def alive(self, claim: Alive, now: float) -> None:
         """Beats anything with a smaller incarnation, and
@@ -38,10 +46,11 @@ class Claims:
         if known is None or not _looks_same(known, member):
             self._core.changed(member, None if known is None else known.state)
 
-    def suspect(self, claim: Suspect, now: float) -> None:
+    def suspect(self, claim: Suspect, teller: NodeId, now: float) -> None:
         """Newer than alive (j <= i) and suspect (j < i).
 
-        A repeated one is passed on while its accuser still counts.
+        A repeated one is passed on while its accuser still counts. Raises Malformed too where the teller has
+        spent its allowance.
         """
         known = self._this_life(claim.id, claim.boot, claim.incarnation)
         if known is None:
@@ -49,32 +58,44 @@ class Claims:
         if known.state is State.SUSPECT and known.incarnation == claim.incarnation:
             self._confirm(claim, now)
         elif precedes(claim.incarnation, State.SUSPECT, known):
-            self._become(known, claim.incarnation, State.SUSPECT, now)
             core = self._core
+            if teller != core.me and not self._allowances.take(teller, core.table.live, now):
+                raise Malformed(f"{teller} accuses too often")
+            self._become(known, claim.incarnation, State.SUSPECT, now)
             suspicion = Suspicion.start(core.config, n=core.table.live, accuser=claim.accuser, now=now)
             self._suspicions[claim.id] = suspicion
             core.timers.set(("suspicion", claim.id), suspicion.due, span=suspicion.duration)
             core.tell(claim.id, claim, now)
 
-    def dead(self, claim: Dead, now: float) -> None:
-        """Beats alive and suspect (j <= i)."""
+    def buried(self, claim: Dead, teller: NodeId, now: float) -> None:
+        """Another member holds it dead: a suspicion, or one more accuser of it."""
         known = self._this_life(claim.id, claim.boot, claim.incarnation)
-        if known is not None and precedes(claim.incarnation, State.DEAD, known):
-            self._become(known, claim.incarnation, State.DEAD, now)
-            self._core.tell(claim.id, claim, now)
+        if known is None or not precedes(claim.incarnation, State.DEAD, known):
+            return
+        self.suspect(Suspect(claim.id, claim.boot, claim.incarnation, teller), teller, now)
+        self._suspicions[claim.id].believed = True
 
-    def departed(self, claim: Departed, now: float) -> None:
-        """Beats all else of its incarnation: the subject itself said so."""
+    def departed(self, claim: Departed, teller: NodeId, now: float) -> None:
+        """Beats all else of its incarnation, when the subject itself or two others said so, or one of a member that
+        is dead here anyhow.
+        """
         known = self._this_life(claim.id, claim.boot, claim.incarnation)
-        if known is not None and precedes(claim.incarnation, State.LEFT, known):
-            self._become(known, claim.incarnation, State.LEFT, now)
-            self._core.tell(claim.id, claim, now)
+        if known is None or not precedes(claim.incarnation, State.LEFT, known):
+            return
+        first = self._departing.setdefault(claim.id, (claim.incarnation, teller))
+        if first[0] != claim.incarnation:
+            first = self._departing[claim.id] = (claim.incarnation, teller)
+        if teller == first[1] and teller != claim.id and known.state is not State.DEAD:
+            return
+        self._become(known, claim.incarnation, State.LEFT, now)
+        self._core.tell(claim.id, claim, now)
 
     def expired(self, about: NodeId, now: float) -> None:
-        """The suspicion was not refuted in time."""
+        """The suspicion was not refuted in time: dead, unless only we say so, and are late ourselves."""
         core, known = self._core, self._core.table.members[about]
-        if core.health.accusing(now):
-            self.dead(Dead(about, known.boot, known.incarnation), now)
+        if core.health.accusing(now) or self._suspicions[about].believed:
+            self._become(known, known.incarnation, State.DEAD, now)
+            core.tell(about, Dead(about, known.boot, known.incarnation), now)
         else:
             core.timers.set(
                 ("suspicion", about), now + core.config.probe_interval, span=core.config.probe_interval
@@ -97,9 +118,11 @@ class Claims:
             return
         self.alive(Alive(record.id, record.boot, record.incarnation, record.address, record.meta), now)
         if record.state is State.LEFT:
-            self.departed(Departed(record.id, record.boot, record.incarnation), now)
-        elif record.state is not State.ALIVE:
-            self.suspect(Suspect(record.id, record.boot, record.incarnation, sender), now)
+            self.departed(Departed(record.id, record.boot, record.incarnation), sender, now)
+        elif record.state is State.DEAD:
+            self.buried(Dead(record.id, record.boot, record.incarnation), sender, now)
+        elif record.state is State.SUSPECT:
+            self.suspect(Suspect(record.id, record.boot, record.incarnation, sender), sender, now)
 
     def located(self, known: Member, address: str, now: float) -> None:
         """Where the subject is said to be under the incarnation that we hold.
@@ -120,6 +143,7 @@ class Claims:
 
     def reap(self, about: NodeId) -> None:
         """Gone for longer than the retention."""
+        self._allowances.drop(about)
         self._core.table.remove(about)
 
     def _this_life(self, about: NodeId, boot: Boot, incarnation: int) -> Member | None:
@@ -157,6 +181,7 @@ class Claims:
         """Puts the member into the table, with the timers that belong to its state."""
         core = self._core
         core.table.put(member, encoded_meta)
+        self._departing.pop(member.id, None)
         if self._suspicions.pop(member.id, None) is not None:
             core.timers.cancel(("suspicion", member.id))
         if member.state in LIVE:

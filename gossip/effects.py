@@ -54,7 +54,21 @@ class Forget(msgspec.Struct, frozen=True):
     id: NodeId
 
 
-Event = Tick | Received | Contact | SetMeta | SetAddress | Leave | Lagged | Forget
+class Retire(msgspec.Struct, frozen=True):
+    """A dead member will not come back, its operator says: told to all as if it had left. Without effect on one
+    that is not dead here; one that comes back after all refutes it, as any false claim about itself.
+    """
+
+    id: NodeId
+
+
+class Readmit(msgspec.Struct, frozen=True):
+    """The node is of the mesh again: heard, told and sought as any other."""
+
+    id: NodeId
+
+
+Event = Tick | Received | Contact | SetMeta | SetAddress | Leave | Lagged | Forget | Retire | Readmit
 
 
 class Send(msgspec.Struct, frozen=True):

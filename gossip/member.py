@@ -32,7 +32,8 @@ LIVE = frozenset({State.ALIVE, State.SUSPECT})
 class Meta(msgspec.Struct, frozen=True):
     """Slow facts that a node says of itself; at most META_BYTES encoded.
 
-    weight: share of the slots relative to 1.0. machine: nodes with the same one share a file system.
+    weight: share of the slots relative to 1.0; 0: a node that is drained keeps nothing. reason: why it is not
+    ready, in a few words. machine: nodes with the same one share a file system.
     plugins: hash of the plugin list. ready: takes ownership of slots. http, join: advertised, "host:port".
     """
 
@@ -48,6 +49,7 @@ class Meta(msgspec.Struct, frozen=True):
     ready: bool = False
     http: str = ""
     join: str = ""
+    reason: str = ""
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -79,7 +79,8 @@ class Prober:
             core.health.apply(len(probe.helpers) - len(probe.nacks) if probe.helpers else 1)
             target = core.table.members.get(probe.target)
             if target is not None and core.health.accusing(now):
-                self._claims.suspect(Suspect(target.id, target.boot, target.incarnation, core.me), now)
+                claim = Suspect(target.id, target.boot, target.incarnation, core.me)
+                self._claims.suspect(claim, core.me, now)
         self._probe = None
         self.start(now)
 

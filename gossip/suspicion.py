@@ -10,13 +10,16 @@ from gossip.identity import NodeId
 
 @dataclass(slots=True)
 class Suspicion:
-    """One accusation of one incarnation. accusers: those counted, the first one included."""
+    """One accusation of one incarnation. accusers: those counted, the first one included. believed: whether
+    another member says that it holds the subject dead.
+    """
 
     started: float
     least: float
     greatest: float
     wanted: int
     accusers: list[NodeId] = field(default_factory=list)
+    believed: bool = False
 
     @classmethod
     def start(cls, config: SwimConfig, *, n: int, accuser: NodeId, now: float) -> Self:

@@ -20,7 +20,9 @@ from gossip.effects import (
     Lagged,
     Leave,
     Left,
+    Readmit,
     Received,
+    Retire,
     SetAddress,
     SetMeta,
     Tick,
@@ -123,7 +125,9 @@ class Swim:
             self._finish()
         return core.effects
 
-    def _told(self, event: Contact | SetMeta | SetAddress | Leave | Forget, now: float) -> None:
+    def _told(
+        self, event: Contact | SetMeta | SetAddress | Leave | Forget | Retire | Readmit, now: float
+    ) -> None:
         match event:
             case Contact(contact, address):
                 self._contacts.add([(contact, address)], now)
@@ -135,6 +139,10 @@ class Swim:
                 self._leave(now)
             case Forget(member):
                 self._forget(member, now)
+            case Retire(member):
+                self._retire(member, now)
+            case Readmit(member):
+                self._core.forgotten.discard(member)
             case _:
                 assert_never(event)
 
@@ -165,9 +173,12 @@ class Swim:
         known = core.table.members.get(sender)
         if known is not None and known.incarnation == packet.incarnation:
             self._claims.located(known, packet.address, now)
+        stale = known is not None and packet.boot < known.boot
         accused = False
         for message in packet.messages:
             try:
+                if stale:
+                    message = _without_claims(message)  # noqa: PLW2901  a replay, or a life that has ended
                 accused |= self._heard(sender, packet.address, message, now)
             except Malformed:
                 self.rejected += 1
@@ -191,12 +202,12 @@ class Swim:
                     return accused
                 sync.push(self._core, sender, address, answer=False, now=now)
             case Alive() | Suspect() | Dead() | Departed():
-                return self._claimed(message, now)
+                return self._claimed(message, sender, now)
             case _:
                 assert_never(message)
         return False
 
-    def _claimed(self, claim: Alive | Suspect | Dead | Departed, now: float) -> bool:
+    def _claimed(self, claim: Alive | Suspect | Dead | Departed, sender: NodeId, now: float) -> bool:
         if claim.id in self._core.forgotten:
             return False
         mine = claim.id == self._core.me
@@ -206,11 +217,11 @@ class Swim:
             case Suspect() | Dead() | Departed() if mine:
                 return self._own.accused(claim.boot, claim.incarnation, now)
             case Suspect():
-                self._claims.suspect(claim, now)
+                self._claims.suspect(claim, sender, now)
             case Dead():
-                self._claims.dead(claim, now)
+                self._claims.buried(claim, sender, now)
             case Departed():
-                self._claims.departed(claim, now)
+                self._claims.departed(claim, sender, now)
             case _:
                 assert_never(claim)
         return False
@@ -338,3 +349,21 @@ class Swim:
         self._core.forgotten.add(member)
         self._contacts.drop(member)
         self._claims.forget(member, now)
+
+    def _retire(self, member: NodeId, now: float) -> None:
+        known = self._core.table.members.get(member)
+        if known is not None and known.state is State.DEAD:
+            self._claims.departed(Departed(known.id, known.boot, known.incarnation), known.id, now)
+
+
+def _without_claims(message: Message) -> Message:
+    """What a packet of an earlier life of its sender may still do: be answered, so that one that was restored
+    from a backup learns of its later life. Raises Malformed for a claim.
+    """
+    match message:
+        case Alive() | Suspect() | Dead() | Departed():
+            raise Malformed("a claim from an earlier life of its sender")
+        case Sync(answer, _):
+            return Sync(answer, [])
+        case _:
+            return message

@@ -34,9 +34,10 @@ def _run(config: Config, flags: Flags) -> int:
     from node.data_directory import CannotStart
     from node.security.keys import BadKey
     from node.security.roster import BadRoster
+    from node.security.selftest import Unguarded
     from node.security.token import BadToken
-    from node.security.zap import Unguarded
     from node.transport.base import CannotBind
+    from node.transport.hello import JoinFailed
     from state.storage.log import Damaged, Unreadable
 
     refusals = (
@@ -47,6 +48,7 @@ def _run(config: Config, flags: Flags) -> int:
         BadRoster,
         BadToken,
         CannotBind,
+        JoinFailed,
         Unguarded,
         Unreadable,
     )
@@ -69,7 +71,8 @@ def _run(config: Config, flags: Flags) -> int:
 
 
 async def _serve(config: Config, flags: Flags) -> int:
-    from node.app import App, tune_interpreter
+    from node.app import App
+    from node.tuning import tune_interpreter
 
     _check_packages()
     app = App(config, join=flags.join, salvage=flags.salvage)
@@ -80,11 +83,16 @@ async def _serve(config: Config, flags: Flags) -> int:
     started = await app.start()
     tune_interpreter()
     kind = "a new mesh" if started.founded else f"mesh {started.cluster.mesh_id}"
-    print(f"collect-node {app.version} {config.node.name} ({app.me}) in {kind}", flush=True)
-    print(f"http  {app.url}", flush=True)
-    print(f"mesh  {app.membership.address}", flush=True)
-    print(f"join others with:  collect-node --join {app.token}", flush=True)
+    sys.stdout.write(  # at once: other threads log to the same stream, and programs read these lines
+        f"collect-node {app.version} {config.node.name} ({app.me}) in {kind}\n"
+        f"http  {app.url}\nmesh  {app.membership.address}\n"
+        f"join others with:  collect-node --join {app.token}\n"
+    )
+    sys.stdout.flush()
     await stop.wait()
+    if app.outlived:
+        await app.stop(leave=False)
+        return 1
     print("leaving the mesh", flush=True)
     await app.stop()
     return 0

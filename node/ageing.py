@@ -28,8 +28,8 @@ def over(core: Core, slot: int, name: str) -> Over | None:
     plain = entry.present - special
     if not plain.issubset(entry.done):
         return None
-    states: dict[str, int] = {}
-    ended = [entry.created_ms, *_packed(entry, plain, states)]
+    states = entry.packed(plain)
+    ended = [entry.created_ms, *(outcome.at_ms for outcome in entry.outcomes)]
     lasting = False
     for index in special & entry.present:
         if (slot, name, index) in core.table.works:
@@ -43,17 +43,6 @@ def over(core: Core, slot: int, name: str) -> Over | None:
             states[state] = states.get(state, 0) + 1
             lasting |= entry.name is not None
     return Over(max(ended), lasting or (entry.name is not None and bool(plain)), states)
-
-
-def _packed(entry: Batch, plain: BitMap, states: dict[str, int]) -> list[int]:
-    """Counts the packed outcomes; when they were."""
-    seen = BitMap()
-    for outcome in entry.outcomes:
-        fresh = (outcome.bits & plain) - seen
-        seen |= fresh
-        if fresh:
-            states[outcome.group.state] = states.get(outcome.group.state, 0) + len(fresh)
-    return [outcome.at_ms for outcome in entry.outcomes]
 
 
 def _finished(entry: Batch, index: int) -> list[int]:

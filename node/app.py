@@ -1,13 +1,13 @@
 """The composition root: one node from its configuration to its last goodbye."""
 
 import asyncio
-import gc
 import os
 import random
 import secrets as chance
 import signal
-import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any
 
@@ -17,42 +17,45 @@ from structlog import get_logger
 
 from gossip.config import SwimConfig
 from gossip.effects import Conflict
-from gossip.identity import NodeId
-from gossip.member import Member, State
+from gossip.identity import Boot, NodeId
+from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
 from node.api.tls import load_tls
 from node.config import Config
-from node.core import Core, CoreConfig
 from node.data_directory import CannotStart, DataDirectory
 from node.discovery.mdns import Found, Mdns
 from node.discovery.seeds import Seeds
+from node.drain import Drain
 from node.effects import Notice
 from node.execution.jobs import JobKey
 from node.execution.roots import FolderRoots
 from node.execution.runner import Runner
 from node.execution.secrets import Secrets
-from node.leases.core import LeaseConfig
 from node.leases.service import Locks
 from node.membership import Membership
-from node.membership_driver import Identity, Settings
-from node.presence import Presence
+from node.membership_config import Identity, Settings
+from node.opening import new_core, open_log, stop_outlived
+from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
-from node.security.keys import load_keys, next_boot, raise_boot
+from node.security.keyring import KeyRing
+from node.security.keys import boot_floor, load_keys, next_boot, raise_boot
 from node.security.roster import ROSTER_FILE, Roster
+from node.security.selftest import require_guarded
 from node.security.token import JoinToken
-from node.security.zap import ZapHandler, require_guarded
+from node.security.zap import ZapHandler
+from node.serving.admission import MeshAdmission
 from node.serving.calls import Calls
 from node.serving.driver import Driver, boottime
 from node.serving.export import Exporter
 from node.serving.hub import Hub
-from node.serving.keeping import Pace
 from node.serving.local import Local
+from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
-from node.stewardship.ownership import OwnershipConfig
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
+from node.transport.entrance import enter
 from node.transport.zmq import Plane
 from plugins.http import NetworkRules
 from plugins.registry import Registry
@@ -83,6 +86,7 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self.outlived = False
 
     # ---- start
 
@@ -109,19 +113,19 @@ class App:
         given = Given(
             join=self._join, key_file=config.mesh.key_file, seeds=config.mesh.seeds, mdns=config.mesh.mdns
         )
-        start = await decide(data.path, given)
+        start = await decide(data.path, given, enter=partial(enter, data.path, config.node.name))
         if not isinstance(start, Start):
             raise CannotStart(start.message)
         keys = load_keys(data.path)
-        boot = next_boot(data.path)
+        boot = next_boot(data.path, boot_floor(time.time()))
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
         self._open_core(keys.id, boot)
         self.core.leases.founded = start.founded
-        raise_boot(data.path)  # only now: a start that is refused for a damaged log changes nothing
+        raise_boot(data.path, boot - 1)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
-        gate = ZapHandler(context, roster, start.cluster.join_client.public)
+        gate = ZapHandler(context, roster)
         gate.start()
         self._stopping.append(gate.stop)
         self.gate = gate
@@ -143,7 +147,7 @@ class App:
         self._stopping.append(self.driver.close)
         self.plane.start(self.driver.received)
         await asyncio.to_thread(require_guarded, context, self.plane.bound_address, keys.pair.public)
-        await self._start_http(token)
+        await self._start_http(token, ring := KeyRing(start.cluster, data.path))
         settings = Settings(
             bind=bind,
             bulk=advertised(self.plane.bound_address, advertise, 1),
@@ -152,49 +156,26 @@ class App:
             data_dir=data.path,
             advertise=advertise,
         )
-        identity = Identity(keys=keys, boot=boot, cluster=start.cluster, roster=roster)
+        identity = Identity.load(data.path, keys=keys, boot=boot, ring=ring, roster=roster)
         self.membership = Membership(
             context, identity, settings, on_change=self._member_changed, on_conflict=self._conflict
         )
         self._stopping.append(self.membership.stop)
         await self.membership.start()
+        self._admission.membership = self.membership
+        gate.refused = 0  # the self-test's own
+        self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
         self._discover(start)
         self._background(self._watch())
         self._background(self._say_facts_regularly())
         return start
 
-    def _open_core(self, me: NodeId, boot: Any) -> None:
-        config = self.config
-        local = config.gossip.profile == "local"
-        core_config = CoreConfig(
-            region=config.node.region,
-            replicas=config.state.replicas,
-            concurrency=config.resources.concurrency,
-            ownership=OwnershipConfig.local() if local else OwnershipConfig(),
-            leases=LeaseConfig.local() if local else LeaseConfig(),
-        )
-        self.core = Core(
-            me,
-            boot,
-            core_config,
-            rng=random.Random(chance.randbits(64)),
-            client_id=lambda: chance.randbits(52),
-            sharded=self._sharded,
-        )
+    def _open_core(self, me: NodeId, boot: Boot) -> None:
         self.hub = Hub()
+        self.core = new_core(self.config, me, boot, sharded=self._sharded)
         self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
-        retention = self.config.state.retention
-        pace = Pace(quiet=3.0, settled=3.0, retention=retention) if local else Pace(retention=retention)
-        opened = self.driver.open_log(self.data.path / "log", salvage=self._salvage, pace=pace)
-        self.driver.open_leases(self.data.path / "leases.log")
-        if opened.torn is not None:
-            log.warning(
-                "an interrupted write was cut off the log", file=str(opened.torn.path), offset=opened.torn.offset,
-                bytes=opened.torn.bytes,
-            )  # fmt: skip
-        for damage in opened.salvaged:
-            log.error("a damaged part of the log was skipped; replicas fill it in", damage=str(damage))
+        open_log(self.driver, self.config, self.data.path, salvage=self._salvage)
 
     def _sharded(self, collector: str) -> bool:
         plugin = self.registry.find("collector", collector)
@@ -229,6 +210,8 @@ class App:
         operations: dict[str, Any] = {}
         self.calls = Calls(self.driver.send, operations)
         self._stopping.append(self.calls.close)
+        drain = Drain(self.data.path, self.core, self._drain_changed)
+        self.nodes = Nodes(self.overview, self.calls, drain, pause=self._pause, retire=self._retire)
         self.service = MeshService(
             self.core,
             self.local,
@@ -238,17 +221,22 @@ class App:
             self.registry,
             facts=self.presence.spec_facts,
             ready=self.presence.readiness,
-            pause_node=self._pause,
+            nodes=self.nodes,
             exporter=Exporter(self.roots),
             locks=self.locks,
+            compared=lambda: self.presence.compared or len(self.roster.entries()) <= 1,
         )
         operations.update(self.service.operations())
         self.driver.on_stall = lambda _: self._update_meta()
 
-    async def _start_http(self, token: str | None) -> None:
+    async def _start_http(self, token: str | None, ring: KeyRing) -> None:
         http = self.config.http
         access = Access(token=token, allowed_hosts=frozenset(http.allowed_hosts))
-        app = create_app(self.service, self.registry, access=access, node_id=self.me, version=self.version)
+        self._admission = MeshAdmission(self.me, self.roster, ring)
+        app = create_app(
+            self.service, self.registry, access=access, node_id=self.me, version=self.version,
+            admission=self._admission,
+        )  # fmt: skip
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._stopping.append(runner.cleanup)
@@ -275,7 +263,9 @@ class App:
             me = Found(
                 mesh=start.cluster.mesh_id, region=self.config.node.region, join=self.membership.join_address
             )
-            self._background(Mdns(self.me, me).run(self.membership.propose))
+            self._background(
+                Mdns(self.me, me, known=lambda node: node in self.roster.keys).run(self.membership.guess)
+            )
         self.token = JoinToken((self.membership.join_address,), start.cluster).text()
 
     def _background(self, coroutine: Any) -> None:
@@ -283,6 +273,14 @@ class App:
 
     def _pause(self, *, paused: bool) -> None:
         self.core.executor.pause(paused=paused)
+        self.driver.kick()
+        self._tell_facts()
+
+    def _retire(self, node: NodeId) -> None:
+        self.membership.retire(node)
+
+    def _drain_changed(self) -> None:
+        self._update_meta()
         self.driver.kick()
         self._tell_facts()
 
@@ -317,9 +315,17 @@ class App:
             self._tell_facts()
 
     def _conflict(self, conflict: Conflict) -> None:
+        if conflict.id == self.me and conflict.boot > self.core.boot:
+            self._outlived(conflict.boot)
+            return
         log.error(
             "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
         )
+
+    def _outlived(self, seen: Boot) -> None:
+        if not self.outlived:
+            self.outlived = True
+            stop_outlived(self.data.path, self.core.boot, seen)
 
     def _tell_facts(self) -> None:
         facts = self.presence.facts()
@@ -330,23 +336,27 @@ class App:
     async def _say_facts_regularly(self) -> None:
         while True:
             self._tell_facts()
+            self.nodes.look()
             await asyncio.sleep(FACTS_EVERY)
 
     async def _watch(self) -> None:
         """Become ready when this node has compared itself with its peers; stop being so when it cannot work."""
         began = boottime()
-        said: bool | None = None
+        said: Meta | None = None
         while True:
             if not self.gate.alive or not self.membership.alive:
                 log.critical("a guard thread has died; this node stops")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+            if self.core.replicator.outlived:
+                self._outlived(self.core.boot)
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
-            if self.presence.able != said:
-                said = self.presence.able
-                self._update_meta()
-            await asyncio.sleep(0.1)
+            meta = self.presence.look(boottime())
+            if self.membership.beat() or meta != said:
+                said = meta
+                self.membership.set_meta(meta)
+            await asyncio.sleep(LOOK)
 
     def _compared(self, waited: float) -> bool:
         """Equal with every live peer, or alone, or it has taken too long."""
@@ -380,12 +390,3 @@ class App:
         end = boottime() + within
         while self.core.executor.running and boottime() < end:
             await asyncio.sleep(0.02)
-
-
-def tune_interpreter() -> None:
-    """Fewer, larger garbage collections: thresholds alone were worth 1.5 x in the task path. And threads that wait for
-    the interpreter get it after 1 ms, not 5: each log write needs it twice before an answer (`make bench`)."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
-    sys.setswitchinterval(0.001)

@@ -16,7 +16,22 @@ import msgspec
 
 from node.api.shapes import DeadLetterPage, Event, Health, TaskPage, Told
 from node.connection import NDJSON, Connection, Filter, ProblemError, Unreachable
-from node.schema import BatchAnswer, Cluster, Coverage, ErrorEntry, Lock, Node, Run, Shard, Task, Why
+from node.schema import (
+    BatchAnswer,
+    Cluster,
+    Coverage,
+    ErrorEntry,
+    IssuedToken,
+    JoinKey,
+    JoinToken,
+    Lock,
+    Node,
+    Run,
+    Shard,
+    Task,
+    Verdict,
+    Why,
+)
 
 __all__ = ["Client", "Event", "ProblemError", "Unreachable"]
 
@@ -204,6 +219,40 @@ class Client(Connection):
     async def free_lock(self, name: str, token: int, *, tenant: str | None = None) -> Lock:
         query: Filter = {"tenant": tenant, "token": token}
         return await self.request("DELETE", f"/v1/locks/{quote(name, safe='')}", Lock, query=query)
+
+    async def drain_node(self, node: str, *, cancel: bool = False) -> Node:
+        """Move everything away from the node; `cancel`: take that back."""
+        path = f"/v1/nodes/{quote(node, safe='')}/drain"
+        return await self.request("POST", path, Node, body=encode({"cancel": cancel}))
+
+    async def forget_node(self, node: str) -> Node:
+        """A dead node is no replica any more."""
+        return await self.request("DELETE", f"/v1/nodes/{quote(node, safe='')}", Node)
+
+    async def issue_token(self, *, expires: str | float, uses: int) -> IssuedToken:
+        """A one-time token with which new nodes join."""
+        body = encode({"expires": expires, "uses": uses})
+        return await self.request("POST", "/v1/join-tokens", IssuedToken, body=body)
+
+    async def join_tokens(self) -> list[JoinToken]:
+        return await self.request("GET", "/v1/join-tokens", list[JoinToken])
+
+    async def withdraw_token(self, token: str) -> JoinToken:
+        return await self.request("DELETE", f"/v1/join-tokens/{quote(token, safe='')}", JoinToken)
+
+    async def rotate_key(self) -> JoinKey:
+        return await self.request("POST", "/v1/join-key/rotate", JoinKey, body=b"{}")
+
+    async def revoke_node(self, node: str, *, keep_key: bool = False) -> Verdict:
+        """Shut a node out; unless `keep_key`, the key of the mesh is rotated too."""
+        path = f"/v1/nodes/{quote(node, safe='')}/revoke"
+        return await self.request("POST", path, Verdict, body=encode({"keep_key": keep_key}))
+
+    async def readmit_node(self, node: str) -> Verdict:
+        return await self.request("POST", f"/v1/nodes/{quote(node, safe='')}/readmit", Verdict, body=b"{}")
+
+    async def revoked_nodes(self) -> list[Verdict]:
+        return await self.request("GET", "/v1/revocations", list[Verdict])
 
     async def plugins(self) -> list[dict[str, Any]]:
         return await self.request("GET", "/v1/plugins", list[dict[str, Any]])

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from node.durations import DURATION_FORM, duration
 
+MESH_PORT = 8701
+
 Parser = Callable[[Any, Path], Any]
 """`(raw, base) -> value`; `base` is the folder that relative paths start from."""
 
@@ -60,12 +62,19 @@ def reachable(raw: Any, base: Path) -> Address | None:
 
 
 def seeds(raw: Any, base: Path) -> tuple[str, ...]:
-    """`host:port` or a bare host or DNS name (the mesh port is then 8701)."""
-    values = texts(raw, base)
-    for value in values:
-        if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[1-9]\d{0,4})?", value):
-            raise ValueError(f'a list of "host" or "host:port", not {value!r}')
-    return values
+    """`host:port`, a bare host or DNS name (the mesh port is then 8701), or a service name
+    `_service._proto.domain`.
+    """
+    return tuple(_seed(value) for value in texts(raw, base))
+
+
+def _seed(value: str) -> str:
+    if re.fullmatch(r"_[A-Za-z0-9-]+(\.[A-Za-z0-9_-]+){2,}\.?", value):
+        return value
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([1-9]\d{0,4}))?", value)
+    if found is None or value.startswith("_") or int(found[2] or 0) > 65535:
+        raise ValueError(f'a list of "host" or "host:port", not {value!r}')
+    return value if found[2] else f"{value}:{MESH_PORT}"
 
 
 def text(pattern: str, allowed: str) -> Parser:

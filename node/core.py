@@ -22,13 +22,15 @@ from node.leases.proposer import Result
 from node.leases.wire import LeaseToken
 from node.messages import Message
 from node.replication import Replicator
+from node.stewardship.arrears import Arrears
+from node.stewardship.custody import Custody
 from node.stewardship.ownership import Ownership, OwnershipConfig
 from node.stewardship.steward import Steward
 from node.stewardship.table import Table
 from sharding.key import parse
 from sharding.placement import Candidate, Placement
 from sharding.slots import SLOTS
-from state.base import batch_of
+from state.base import Kept, batch_of
 from state.envelope import Writer, writer_of
 from state.ledger import Change
 from state.model import Fact
@@ -78,14 +80,24 @@ class Core:
             own_credit=self.executor.credit,
             keeper=self.leases.keeper,
         )
+        self.arrears = Arrears(self.replicator)
+        self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
+        self.table.has_all = self.custody.holds
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
+        self.recall: Callable[[int, str], Sequence[Kept]] = lambda _slot, _batch: ()
+        """The facts of an archived batch, which is alive from then on; none if it is alive or not archived"""
         self.strangers: set[tuple[int, str]] = set()
-        """Batches of which facts are here but no part: perhaps they are in the archive."""
+        """Batches of which facts are here but no part, nor a row in the archive"""
         self._boots: dict[NodeId, Boot] = {}
         self._now = 0.0
         self._loading = True
 
     # ---- views
+
+    @property
+    def now(self) -> float:
+        """When the last event was."""
+        return self._now
 
     def steward_of(self, slot: int) -> NodeId | None:
         return self.ownership.steward(slot, self.replicator.ledgers.get(slot), self._now)
@@ -127,19 +139,23 @@ class Core:
         gone = [node for node, boot in self._boots.items() if not _same_life(members.get(node), boot)]
         self._boots = {node: m.boot for node, m in members.items() if m.state in (State.ALIVE, State.SUSPECT)}
         self.ownership.members = members
+        self.ownership.damping.observe(members, now)
         placement = self._place(members, now)
         if placement != self.ownership.placement:
             self.ownership.placement = placement
         live = self.ownership.live()
         self.leases.members(members, now)
         self.replicator.members(self.ownership.placement, live, now)
+        self.custody.placed(self.ownership.placement, live)
         self.executor.members(live)
         self.steward.members(sorted(gone))
         for node in gone:
             self.steward.leasing.credit.pop(node, None)
 
     def _place(self, members: Mapping[NodeId, Member], now: float) -> Placement:
-        """Who ranks: the living, and the dead for a while, so that a restart copies nothing."""
+        """Who ranks: the living, and the dead for a while, so that a restart copies nothing. Of weight 0 are those
+        that are drained; where nobody else is left, they rank.
+        """
         after = self.config.ownership.replace_after
         ranked = [
             Candidate(member.id, member.meta.weight, member.meta.zone)
@@ -147,6 +163,8 @@ class Core:
             if member.state in (State.ALIVE, State.SUSPECT)
             or (member.state is State.DEAD and now < member.since + after)
         ]
+        if not any(candidate.weight for candidate in ranked if candidate.id in self.ownership.live()):
+            ranked = [candidate._replace(weight=1.0) for candidate in ranked]
         return Placement(ranked, replicas=self.config.replicas, slots=self.config.slots)
 
     def receive(self, sender: NodeId, message: Message, now: float, wall_ms: int) -> None:
@@ -172,14 +190,30 @@ class Core:
                 self.leases.receive(sender, message, self._now)
             case messages.Handover(slots):
                 self.steward.handover([slot for slot in slots if 0 <= slot < self.config.slots])
+            case messages.Hold():
+                self.custody.asked(sender, message)
+            case messages.Held():
+                self.custody.answered(sender, message)
+            case messages.Heads(slots, answer):
+                self._heads(sender, slots, answer=answer)
             case messages.Facts():
                 self.steward.leasing.facts[sender] = message
             case _:
                 self.replicator.receive(sender, message, self._now)
 
+    def _heads(self, sender: NodeId, slots: dict[int, dict[str, int]], *, answer: bool) -> None:
+        """What another has: answered with what it lacks, and, where we want it, by asking for what we lack."""
+        self.arrears.heard(sender, slots, self._now)
+        wanted = {slot: heads for slot, heads in slots.items() if self.custody.fetched(slot)}
+        if len(wanted) < len(slots):
+            rest = {slot: heads for slot, heads in slots.items() if slot not in wanted}
+            self.replicator.receive(sender, messages.Heads(rest, answer=False), self._now)
+        self.replicator.receive(sender, messages.Heads(wanted, answer=answer), self._now)
+
     def appended(self, batch: int, now: float, wall_ms: int) -> None:
         self._clock(now, wall_ms)
         self.replicator.appended(batch)
+        self.custody.appended(batch)
 
     def kept(self, batch: int, now: float, wall_ms: int) -> None:
         """What this node promised as a voter is durable."""
@@ -196,6 +230,7 @@ class Core:
         self._clock(now, wall_ms)
         self.replicator.tick(now)
         self.leases.tick(now)
+        self.custody.tick(now)
         self.executor.tick(now)
         self.steward.tick()
 
@@ -232,14 +267,25 @@ class Core:
     def _changed(self, slot: int, changes: list[Change], author: Writer) -> None:
         if self._loading:
             return
+        self._recall(slot, changes)
         self.steward.changed(slot, changes, author)
-        ledger = self.replicator.ledgers[slot]
-        for key, _ in changes:
-            batch = batch_of(key)
-            if batch is not None and not ledger.batches[batch].parts:
-                self.strangers.add((slot, batch))
         for listener in self.listeners:
             listener(slot, changes, author)
+
+    def _recall(self, slot: int, changes: list[Change]) -> None:
+        """Bring archived batches back that somebody writes about, before anyone takes them for new ones."""
+        ledger = self.replicator.ledgers[slot]
+        about = [
+            batch
+            for key, _ in changes
+            if (batch := batch_of(key)) and (key[0] == "b" or not ledger.batches[batch].parts)
+        ]
+        for batch in dict.fromkeys(about):
+            facts = self.recall(slot, batch)
+            if facts:
+                self.replicator.thaw(slot, facts)
+            elif not ledger.batches[batch].parts:
+                self.strangers.add((slot, batch))
 
     def _gone(self, slot: int, batches: list[str]) -> None:
         self.steward.forget(slot, batches)
@@ -256,6 +302,7 @@ class Core:
             effects += executed
             effects += self.replicator.flush()
             effects += self.leases.flush()
+            effects += self.custody.flush()
             local = bool(reports)
             if reports:
                 self.steward.reports(self.me, reports)
@@ -265,7 +312,7 @@ class Core:
                     local = True
                     continue
                 if isinstance(effect, Settled):
-                    self.steward.settled(effect.ticket)
+                    self.steward.settled(effect.ticket, effect.level)
                     local = True
                 out.append(effect)
             if not local:

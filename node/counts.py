@@ -46,11 +46,8 @@ def _count_batch(
 ) -> None:
     special = BitMap(entry.tasks)
     plain = entry.present - special
-    seen = BitMap()
-    for outcome in entry.outcomes:
-        fresh = (outcome.bits & plain) - seen
-        seen |= fresh
-        _add(counts, outcome.group.state, len(fresh))
+    for state, amount in entry.packed(plain).items():
+        _add(counts, state, amount)
     left = plain - entry.done
     leased = min(len(left), sum(len(group.leased) for group in core.table.bulk.get((slot, name), ())))
     special |= BitMap(singles.get((slot, name), ()))

@@ -13,24 +13,34 @@ any number may start at the same time.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import msgspec
 from structlog import get_logger
 
-from gossip.effects import Changed, Conflict, SetMeta
+from gossip.effects import Changed, Conflict, Retire, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State, encode_meta
-from node.membership_driver import Driver, Identity, Settings
-from node.security.zap import require_guarded
+from node.fitness import Pulse
+from node.membership_config import Identity, Settings
+from node.membership_driver import Driver, now
+from node.security.keeper import Keeper
+from node.security.selftest import Unguarded, require_guarded, require_join_guarded
 from node.transport.base import SyncContext
+from node.transport.join import unproven_hello
 
 OnChange = Callable[[Member, State | None], None]
 """(member, its state before; None: it was unknown)"""
 OnConflict = Callable[[Conflict], None]
 
+T = TypeVar("T")
+
 log = get_logger(__name__)
+
+FEEL_INTERVAL = 0.5
+"""Seconds between two looks at the heartbeat of the main loop."""
 
 
 class Membership:
@@ -56,6 +66,7 @@ class Membership:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._driver: Driver | None = None
+        self._pulse = Pulse()
 
     async def start(self) -> None:
         """Listening and seen to be guarded when this returns.
@@ -65,8 +76,27 @@ class Membership:
         self._main = asyncio.get_running_loop()
         self._thread.start()
         await asyncio.wrap_future(self._ready)
-        for bound, key in self._driver_running().guarded:
-            await asyncio.to_thread(require_guarded, self._context, bound, key)
+        gossip, _ = self._driver_running().bound
+        await asyncio.to_thread(require_guarded, self._context, gossip, self._identity.keys.pair.public)
+        await self._test_join_socket()
+
+    async def _test_join_socket(self) -> None:
+        """Once more where the key was replaced meanwhile: a node that was away hears of that at its start."""
+        _, joining = self._driver_running().bound
+        ring, tested = self._identity.ring, None
+        while tested is not ring.current:
+            tested = ring.current
+            try:
+                await asyncio.to_thread(
+                    require_join_guarded,
+                    self._context,
+                    joining,
+                    tested.join_server.public,
+                    unproven_hello(),
+                )
+            except Unguarded:
+                if tested is ring.current:
+                    raise
 
     async def stop(self) -> None:
         """Without a word to the others, who will take it for a crash unless `leave` came before."""
@@ -103,6 +133,11 @@ class Membership:
         return self._driver_running().alarm.lag
 
     @property
+    def refused(self) -> int:
+        """Messages of nodes that are not on the roster, and hellos that were not accepted."""
+        return self._driver_running().refused
+
+    @property
     def failures(self) -> dict[str, str]:
         """Join addresses that were proposed and did not take us, with the reason, for people."""
         return self._driver_running().failures
@@ -117,13 +152,27 @@ class Membership:
         encode_meta(meta)
         self._post(self._driver_running().handle, SetMeta(meta))
 
+    def beat(self) -> bool:
+        """The main loop lives. Whether this thread has said in its place that the node is not ready: say it anew."""
+        return self._pulse.beat(now())
+
     def propose(self, *addresses: str) -> None:
         """A node may be at one of these join addresses; known ones and too recent tries cost nothing."""
         self._post(self._driver_running().propose, addresses)
 
-    def revoke(self, node: NodeId) -> None:
-        """Refuse a node from now on, here and, by news, on all members."""
-        self._post(self._driver_running().revoke, node)
+    def guess(self, *addresses: str) -> None:
+        """The same for addresses that anyone on the network may have made up: they take nobody else's room."""
+        self._post(lambda: self._driver_running().propose(addresses, guess=True))
+
+    async def keep(self, act: Callable[[Keeper], Coroutine[Any, Any, T]]) -> T:
+        """What the keeper of tokens, verdicts and keys answers; it acts on the thread of membership."""
+        assert self._loop is not None
+        future = asyncio.run_coroutine_threadsafe(act(self._driver_running().keeper), self._loop)
+        return await asyncio.wrap_future(future)
+
+    def retire(self, node: NodeId) -> None:
+        """A dead member will not come back: all take it as one that left. It may still join anew."""
+        self._post(self._driver_running().handle, Retire(node))
 
     def _driver_running(self) -> Driver:
         if self._driver is None:
@@ -153,10 +202,23 @@ class Membership:
             self._driver.start()
             self._ready.set_result(None)
             saving = asyncio.ensure_future(self._driver.keep_saved())
+            feeling = asyncio.ensure_future(self._feel(self._driver))
             await self._stop.wait()
             saving.cancel()
+            feeling.cancel()
         finally:
             await self._driver.close()
+
+    async def _feel(self, driver: Driver) -> None:
+        """Pings are answered here; a node whose main loop stands still must not keep its slots for that."""
+        while True:
+            await asyncio.sleep(FEEL_INTERVAL)
+            if self._pulse.still(now()):
+                log.error("the main loop stands still; the node gives up its slots")
+                meta = driver.members[self._identity.keys.id].meta
+                driver.handle(
+                    SetMeta(msgspec.structs.replace(meta, ready=False, reason="its main loop stands still"))
+                )
 
     def _tell(self, effect: Changed | Conflict) -> None:
         assert self._main is not None

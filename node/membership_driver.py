@@ -6,14 +6,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 import msgspec
 from structlog import get_logger
 
-from gossip.config import SwimConfig
 from gossip.effects import (
     Changed,
     Conflict,
@@ -23,22 +21,27 @@ from gossip.effects import (
     Lagged,
     Leave,
     Left,
+    Readmit,
     Received,
     Send,
     Tick,
 )
-from gossip.identity import Boot, NodeId
-from gossip.member import LIVE, Member, Meta, State
+from gossip.identity import NodeId
+from gossip.member import LIVE, Member, State
 from gossip.swim import Swim
+from node.membership_config import Identity, Settings
 from node.security.durable import replace
-from node.security.keys import ClusterKey, NodeKeys
-from node.security.roster import BadRoster, Entry, Roster
+from node.security.keeper import Keeper
+from node.security.keys import ClusterKey
+from node.security.roster import BadRoster, Entry
 from node.security.spread import Spread
+from node.security.tickets import Ticket
 from node.transport.addresses import advertised, shifted
 from node.transport.alarm import Alarm
 from node.transport.base import SyncContext
+from node.transport.introduce import JoinAnswer
 from node.transport.introductions import Introductions
-from node.transport.join import JoinAnswer, JoinServer
+from node.transport.join import Book, Household, JoinServer
 from node.transport.zmq import Plane
 
 CONTACTS_FILE = "contacts"
@@ -50,6 +53,7 @@ ROSTER = b"\x01\x02"
 MAX_SOUGHT = 16  # nodes of one roster message that are looked for when gossip has not brought them
 SAVE_PAUSE = 2.0  # seconds between two looks at what is to be saved
 SAVE_SOON = 0.05  # seconds from a new member to its being saved: several that come together are saved once
+TOKEN_ADDRESSES = 3  # join sockets that a one-time token names
 OFFERS_PER_SYNC = 3  # roster offers in the time between two push-pulls
 
 log = get_logger(__name__)
@@ -62,32 +66,6 @@ def now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who we are, of which mesh, among whom."""
-
-    keys: NodeKeys
-    boot: Boot
-    cluster: ClusterKey
-    roster: Roster
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """`bind`: of the control plane, `host:port`; the join socket is two ports above, or free where it is 0.
-
-    `advertise`: a host or `host:port` for others, None: from `bind`. `bulk`: the advertised bulk address.
-    `meta.join` is filled in by the driver. `data_dir`: where contacts are kept.
-    """
-
-    bind: str
-    bulk: str
-    meta: Meta
-    config: SwimConfig
-    data_dir: Path
-    advertise: str | None = None
-
-
 class Driver:
     """Made and used on the membership loop, but for `members` and `left`, which any thread may read."""
 
@@ -97,27 +75,46 @@ class Driver:
         self._rng = random.Random()
         self._contacts_path = settings.data_dir / CONTACTS_FILE
         self._saving = threading.Lock()
-        self._saved: tuple[bytes, bytes] = (b"", b"")
+        self._saved = b""
+        self._book_saved = (b"", identity.tickets.encode(), identity.ring.digest())
         self._new_member = asyncio.Event()
         with contextlib.ExitStack() as opening:
             self._open(context, settings, opening)
             self._swim = self._machine(settings)
             self._stack = opening.pop_all()
         self._introductions = Introductions(
-            context, identity.cluster, me=lambda: self._own, rng=self._rng, on_met=self._met
+            context,
+            identity.ring,
+            pair=identity.keys.pair,
+            me=lambda: self._own,
+            rng=self._rng,
+            on_met=self._met,
         )
         self._spread = Spread(
             self._roster,
             self._rng,
+            tickets=identity.tickets,
+            ring=identity.ring,
             send=self._send_roster,
             live=self._live,
             on_learned=self._learned,
             pause=settings.config.sync_interval / OFFERS_PER_SYNC,
         )
+        self.keeper = Keeper(
+            identity.keys.id,
+            ring=identity.ring,
+            roster=self._roster,
+            tickets=identity.tickets,
+            spread=self._spread,
+            addresses=self._join_addresses,
+            save=self._save_book,
+        )
         self._probe_interval = settings.config.probe_interval
+        self._dialled: dict[NodeId, float] = {}
         self._loop = asyncio.get_running_loop()
         self.alarm = Alarm(self._loop, now, on_due=self._tick, on_late=self._late)
         self._closed = False
+        self._revoked: set[NodeId] = set()
         self._unsubscribe: Callable[[], None] = lambda: None
         self.left = threading.Event()
         self.members: dict[NodeId, Member] = dict(self._swim.members)
@@ -125,10 +122,18 @@ class Driver:
     def start(self) -> None:
         self._unsubscribe = self._roster.subscribe(self._roster_changed)
         self._roster.join([self._own])
-        self._forget_revoked(self._roster.view.entries)
+        self._obey_verdicts(self._roster.view.entries)
         self._plane.on_refused = self._turned_away
         self._plane.start(self._received)
-        self._join.start(lambda: self._own, self._joined)
+        self._join.start(
+            Household(
+                me=lambda: self._own,
+                on_joined=self._joined,
+                on_redeemed=self._redeemed,
+                save=self._save_book,
+            )
+        )
+        self._identity.ring.on_change = self._key_changed
         self._spread.start()
         self._tick()
 
@@ -165,17 +170,17 @@ class Driver:
     def leave(self) -> None:
         self.handle(Leave())
 
-    def propose(self, addresses: tuple[str, ...]) -> None:
-        """Greet whoever may be there, unless a live member is."""
+    def propose(self, addresses: tuple[str, ...], *, guess: bool = False) -> None:
+        """Greet whoever may be there, unless a live member is. `guess`: nobody vouches for it."""
         if self._closed:
             return
         there = {member.meta.join for member in self._swim.members.values() if member.state in LIVE}
         if there.isdisjoint(addresses):
-            self._introductions.greet(addresses)
+            self._introductions.greet(addresses, guess=guess)
 
-    def revoke(self, node: NodeId) -> None:
-        if self._roster.revoke(node):
-            self._spread.news([node])
+    @property
+    def refused(self) -> int:
+        return self._plane.unlisted + self._join.refused
 
     @property
     def failures(self) -> dict[str, str]:
@@ -198,16 +203,14 @@ class Driver:
                 log.warning("contacts and roster cannot be saved", error=str(error))
 
     def _open(self, context: SyncContext, settings: Settings, opening: contextlib.ExitStack) -> None:
-        keys, cluster = self._identity.keys, self._identity.cluster
-        self._plane = Plane(context, bind=settings.bind, keys=keys, roster=self._roster)
+        mine = self._identity
+        self._plane = Plane(context, bind=settings.bind, keys=mine.keys, roster=self._roster)
         opening.callback(self._plane.close)
         join_bind = shifted(settings.bind, JOIN_OFFSET)
-        self._join = JoinServer(context, bind=join_bind, cluster=cluster, roster=self._roster)
+        book = Book(mine.ring, mine.roster, mine.tickets)
+        self._join = JoinServer(context, bind=join_bind, book=book)
         opening.callback(self._join.close)
-        self.guarded = (
-            (self._plane.bound_address, keys.pair.public),
-            (self._join.bound_address, cluster.join_server.public),
-        )
+        self.bound = self._plane.bound_address, self._join.bound_address
         self.address = advertised(self._plane.bound_address, settings.advertise)
         self.join_address = advertised(self._join.bound_address, settings.advertise, JOIN_OFFSET)
 
@@ -251,10 +254,25 @@ class Driver:
             log.debug("message of an unknown kind", sender=sender, kind=kind.hex())
 
     def _send(self, to: NodeId, address: str, payload: bytes) -> None:
+        self._drop_old(to)
         if to not in self._roster.keys:
             self._spread.ask(to)
         elif not self._plane.send(to, address, payload):
             log.debug("not queued", to=to, address=address)
+
+    def _drop_old(self, to: NodeId) -> None:
+        """Do not let what waits for a dead member reach it when a cut heals: it was said long ago, and a death in
+        it, of a node that lives, would be believed. Only what was sent since the last dial waits, and that is
+        renewed after a probe interval, time enough for a handshake.
+        """
+        member = self._swim.members.get(to)
+        if member is None or member.state in LIVE:
+            self._dialled.pop(to, None)
+            return
+        at = now()
+        if at - self._dialled.setdefault(to, at) >= self._probe_interval:
+            self._dialled[to] = at
+            self._plane.disconnect(to)
 
     def _send_roster(self, to: NodeId, payload: bytes) -> None:
         member, entry = self._swim.members.get(to), self._roster.entry(to)
@@ -280,14 +298,20 @@ class Driver:
     def _roster_changed(self, ids: frozenset[NodeId]) -> None:
         """Called on whichever thread changed it."""
         with contextlib.suppress(RuntimeError):  # this loop has ended
-            self._loop.call_soon_threadsafe(self._forget_revoked, ids)
+            self._loop.call_soon_threadsafe(self._obey_verdicts, ids)
 
-    def _forget_revoked(self, ids: Iterable[NodeId]) -> None:
+    def _obey_verdicts(self, ids: Iterable[NodeId]) -> None:
         for node in sorted(ids):
             entry = self._roster.entry(node)
             if entry is not None and entry.revoked:
-                self._plane.disconnect(node)
+                log.warning("revoked", node=node, name=entry.name)
+                self._revoked.add(node)
                 self.handle(Forget(node))
+            elif entry is not None and node in self._revoked:
+                log.info("admitted again", node=node, name=entry.name)
+                self._revoked.remove(node)
+                self.handle(Readmit(node))
+                self._learned(frozenset([node]))
 
     def _learned(self, ids: frozenset[NodeId]) -> None:
         """Entries came with the news; gossip, which makes members of them, is given a moment to come."""
@@ -296,13 +320,29 @@ class Driver:
     def _seek(self, ids: list[NodeId]) -> None:
         for node in ids:
             entry = self._roster.entry(node)
-            if node not in self._swim.members and entry is not None and entry.gossip and not entry.revoked:
+            member = self._swim.members.get(node)
+            absent = member is None or member.state not in LIVE
+            if absent and entry is not None and entry.gossip and not entry.revoked:
                 self.handle(Contact(node, entry.gossip))
 
     def _joined(self, entry: Entry) -> None:
         """A newcomer said hello here."""
         log.info("joined", node=entry.id, name=entry.name, address=entry.gossip)
         self._spread.news([entry.id])
+
+    def _redeemed(self, ticket: Ticket) -> None:
+        log.info("a join token was used", token=ticket.id, uses=len(ticket.used), of=ticket.uses)
+        self._spread.ticket_news(ticket)
+
+    def _key_changed(self, key: ClusterKey) -> None:
+        log.info("the key of the mesh was replaced", generation=key.generation)
+        self._join.rekey()
+        self._new_member.set()
+
+    def _join_addresses(self) -> list[str]:
+        """Our own join socket, and those of a few others in case we are down when a token is used."""
+        live = [self._swim.members[node].meta.join for node in self._live()]
+        return [self.join_address, *[address for address in live if address][: TOKEN_ADDRESSES - 1]]
 
     def _met(self, answer: JoinAnswer) -> None:
         try:
@@ -320,12 +360,23 @@ class Driver:
 
     def _save(self, contacts: list[tuple[NodeId, str]]) -> None:
         with self._saving:
-            now_held = msgspec.msgpack.encode(contacts), self._roster.digest()
-            if now_held[0] != self._saved[0]:
-                replace(self._contacts_path, now_held[0])
-            if now_held[1] != self._saved[1]:
-                self._roster.save()
-            self._saved = now_held
+            encoded = msgspec.msgpack.encode(contacts)
+            if encoded != self._saved:
+                replace(self._contacts_path, encoded)
+            self._saved = encoded
+        self._save_book()
+
+    def _save_book(self) -> None:
+        """Roster, tickets and key, where they changed; on whichever thread."""
+        mine = self._identity
+        with self._saving:
+            held = self._roster.digest(), mine.tickets.encode(), mine.ring.digest()
+            for now_held, saved, save in zip(
+                held, self._book_saved, (self._roster.save, mine.tickets.save, mine.ring.save), strict=True
+            ):
+                if now_held != saved:
+                    save()
+            self._book_saved = held
 
 
 def load_contacts(path: Path) -> list[tuple[NodeId, str]]:
@@ -334,6 +385,6 @@ def load_contacts(path: Path) -> list[tuple[NodeId, str]]:
         return []
     try:
         return msgspec.msgpack.decode(path.read_bytes(), type=list[tuple[NodeId, str]])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         log.warning("contacts are damaged and were ignored", path=str(path), error=str(error))
         return []

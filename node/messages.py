@@ -54,9 +54,12 @@ class Heads(Message, frozen=True, array_like=True):
 
 
 class Archived(Message, frozen=True, array_like=True):
-    """Replica -> replica that lacks them, before the base: batches of the slot that are over, `(name, row)`."""
+    """Replica -> replica that lacks them, before the pieces of base `serial`, which is taken only if all came: batches
+    of the slot that are over, `(name, row)`.
+    """
 
     slot: int
+    serial: int
     rows: list[tuple[str, bytes]]
 
 
@@ -128,6 +131,20 @@ class Noted(Message, frozen=True, array_like=True):
 class Handover(Message, frozen=True, array_like=True):
     """Old steward -> preferred replica that holds everything: claim these slots."""
 
+    slots: list[int]
+
+
+class Hold(Message, frozen=True, array_like=True):
+    """Holder of slots -> their replica: slot -> author -> sequence that I have. Answer: Held."""
+
+    number: int
+    slots: dict[int, dict[str, int]]
+
+
+class Held(Message, frozen=True, array_like=True):
+    """Replica -> who asked: of these slots I have on my disk all that the question of that number named."""
+
+    number: int
     slots: list[int]
 
 
@@ -204,6 +221,8 @@ AnyMessage = (
     | Holding
     | Noted
     | Handover
+    | Hold
+    | Held
     | LeaseAsk
     | LeaseTold
     | LeaseMaps

@@ -1,6 +1,8 @@
 """What this node says of itself: its facts, whether it is ready, and whether it takes anything new."""
 
-from gossip.member import Meta
+from structlog import get_logger
+
+from gossip.member import LIVE, Meta
 from node import messages
 from node.api.problems import refuse
 from node.config import Config
@@ -8,9 +10,23 @@ from node.core import Core
 from node.data_directory import DataDirectory
 from node.execution.roots import FolderRoots, fingerprint, shared_fingerprint
 from node.execution.secrets import Secrets
+from node.fitness import Cause, Fitness, Lateness
 from node.service import Facts
 from node.serving.driver import Driver
 from plugins.registry import Registry
+
+log = get_logger(__name__)
+
+LOOK = 0.1
+"""Seconds between two looks at how the node is."""
+LATE = 1.0
+LATE_FOR = 5.0
+"""A loop that is late by more than a second for five seconds has no business with leases that others wait for."""
+BEHIND = 5000
+BEHIND_FOR = 3.0
+"""So many envelopes, several times what is under way at full load, are lacking for so many seconds."""
+REASON_BYTES = 100
+"""Of the 512 that gossip allows for all facts."""
 
 
 class Presence:
@@ -38,6 +54,7 @@ class Presence:
         }
         self.url = ""
         self.compared = False
+        self._fitness, self._lateness = Fitness(), Lateness(LOOK)
 
     def facts(self) -> messages.Facts:
         """What peers need to know to lease to this node, and to show it."""
@@ -77,16 +94,49 @@ class Presence:
             name=node.name,
             region=node.region,
             zone=node.zone,
-            weight=node.weight,
+            weight=0.0 if self._core.custody.draining else node.weight,
             version=self._version,
             ready=self.able,
             http=self.url,
+            reason=self._why_not().encode()[:REASON_BYTES].decode(errors="ignore"),
         )
 
     @property
     def able(self) -> bool:
         """Whether this node may own slots: it knows what its peers know, and can write its log."""
-        return self.compared and self.obstacle() is None
+        return self.compared and not self._fitness.reason
+
+    def _why_not(self) -> str:
+        return self._fitness.reason if self.compared else "compares its state with its peers"
+
+    def look(self, now: float) -> Meta:
+        """Every `LOOK` seconds: what gossip is to tell now."""
+        others = [member for member in self._core.ownership.members.values() if member.id != self._core.me]
+        alive = [member for member in others if member.state in LIVE]
+        fit = 2 * sum(member.meta.ready for member in alive) > len(alive)
+        before = self._fitness.reason
+        reason = self._fitness.look(self._causes(now), now, others_fit=fit)
+        if reason and not before:
+            log.warning("this node gives up its slots", reason=reason)
+        elif before and not reason:
+            log.info("this node takes slots again")
+        return self.meta()
+
+    def _causes(self, now: float) -> list[Cause]:
+        """The words stay the same while the cause does: each change is told to the whole mesh."""
+        causes = []
+        if self.obstacle() is not None:
+            stalled = self._driver.stalled
+            text = f"cannot write its log: {stalled.strerror}" if stalled else "its disk is nearly full"
+            causes.append(Cause("disk", text, 0.0, fatal=True))
+        late = self._lateness.look(now)
+        if late > LATE:
+            lasts = 0.0 if late > LATE_FOR else LATE_FOR
+            causes.append(Cause("loop", "its loop is late", lasts, fatal=False))
+        behind = self._core.arrears.behind(now)
+        if behind > BEHIND:
+            causes.append(Cause("behind", "is far behind the other replicas", BEHIND_FOR, fatal=False))
+        return causes
 
     def obstacle(self) -> str | None:
         """Why the log cannot grow now."""
@@ -100,8 +150,8 @@ class Presence:
 
     def readiness(self) -> tuple[bool, list[str]]:
         reasons = [] if self.compared else ["this node is comparing its state with its peers"]
-        obstacle = self.obstacle()
-        if obstacle is not None:
+        obstacle = self.obstacle() or self._fitness.reason
+        if obstacle:
             reasons.append(obstacle)
         return not reasons, reasons
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from gossip.identity import NodeId
 from node import messages
 from node.effects import Append, Effect, Resend, Send, SendBase, Settled
+from node.lag import Lag
 from sharding.placement import Placement
 from state import envelope as envelopes
 from state import sync
@@ -76,6 +77,10 @@ class Replicator:
         self.live: frozenset[NodeId] = frozenset()
         self.rejected = 0
         self.synced: set[NodeId] = set()
+        self.lag = Lag()
+        self.outlived = False
+        """Another node holds envelopes of this life that this node does not: an earlier life, whose disk was lost
+        to it, had the same boot."""
         self._client_id = client_id
         self._on_change = on_change
         self._on_gone = on_gone
@@ -117,6 +122,8 @@ class Replicator:
         for peer in self.peers(slot):
             self._outbox.setdefault(peer, []).extend(encoded)
             ticket.peers[peer] = {(slot, seq) for _, _, seq in names}
+            if names:
+                self.lag.sent(peer, (slot, names[-1][2]), now)
         for _, _, seq in names:
             self._by_envelope[slot, seq] = ticket_id
         self._waiting.append((ticket_id, None, names))
@@ -182,6 +189,16 @@ class Replicator:
         effects, self._effects = self._effects, []
         return effects
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a write of this node may be on no disk yet."""
+        return bool(self._tickets)
+
+    def barrier(self) -> int:
+        """The batch, made for this if need be, that is durable only when all that is applied here by now is."""
+        self._waiting.append((0, None, []))
+        return self._batch + 1
+
     # ---- events
 
     def appended(self, batch: int) -> None:
@@ -224,6 +241,9 @@ class Replicator:
                     self._effects.append(Send(sender, messages.Digest(b"")))
             case messages.Stored(items):
                 self._stored(sender, items)
+                self.lag.stored(
+                    sender, ((slot, seq) for slot, author, seq in items if author == self.writer), now
+                )
             case messages.Digest(root):
                 self._compare_root(sender, root)
             case messages.SlotDigests(slots):
@@ -236,6 +256,7 @@ class Replicator:
     def members(self, placement: Placement, live: frozenset[NodeId], now: float) -> None:
         """The map or who is alive changed. Digests go out at once; writes that waited for the dead settle."""
         self.synced &= live
+        self.lag.members(live)
         fresh = live - self.live
         self.placement, self.live = placement, live
         if fresh:
@@ -251,6 +272,7 @@ class Replicator:
             try:
                 item = envelopes.decode(data)
                 if item.author == self.writer:
+                    self.outlived |= item.seq > self.ledger(item.slot).heads.get(item.author, 0)
                     continue
                 changes = self.ledger(item.slot).apply(item)
             except Gap:
@@ -339,6 +361,7 @@ class Replicator:
             known = {Writer(author): seq for author, seq in theirs.items()}
             ledger = self.ledger(slot)
             mine = ledger.heads
+            self.outlived |= known.get(self.writer, 0) > mine.get(self.writer, 0)
             lacking = sync.missing(mine, known)
             if any(first <= ledger.floors.get(author, 0) for author, first, _ in lacking):
                 self._offer_base(sender, slot)

@@ -198,8 +198,27 @@ class BatchAnswer(msgspec.Struct, kw_only=True):
     durability: int
 
 
+class Drain(msgspec.Struct, kw_only=True):
+    """How far a drain is. `total`: slots of which the node holds a copy; still to do: `slots` to hand over,
+    `copies` that are not all on other nodes' disks, `running` jobs. `waits_for`: names of dead nodes that copies
+    should lie on. `problem`: why it cannot go on. `done`: the node may be stopped.
+    """
+
+    total: int = 0
+    slots: int = 0
+    copies: int = 0
+    running: int = 0
+    waits_for: list[str] = []
+    problem: str | None = None
+    done: bool = False
+
+
 class Node(msgspec.Struct, kw_only=True):
-    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s}."""
+    """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s, refused (handshakes, hellos and
+    messages turned away), replica_lag_p99 (seconds from a write here until another replica's disk has it)}.
+    `draining`: it is to be emptied; `drain`: how far that is, where the node answered.
+    `reason`: why it is not ready.
+    """
 
     id: str
     name: str
@@ -215,6 +234,8 @@ class Node(msgspec.Struct, kw_only=True):
     ready: bool = True
     paused: bool = False
     reason: str | None = None
+    draining: bool = False
+    drain: Drain | None = None
 
 
 class Cluster(msgspec.Struct, kw_only=True):
@@ -282,3 +303,37 @@ class Why(msgspec.Struct, kw_only=True):
     state: str
     reasons: list[str]
     nodes: list[dict[str, Any]]
+
+
+class JoinToken(msgspec.Struct, kw_only=True):
+    """A one-time token as the mesh remembers it. `state`: open, used, expired, withdrawn; `used`: by which nodes."""
+
+    id: str
+    state: Literal["open", "used", "expired", "withdrawn"]
+    uses: int
+    used: list[str]
+    expires_at: str
+    issued_by: str
+
+
+class IssuedToken(JoinToken, kw_only=True):
+    """`token` is shown this once; `command` starts a node with it."""
+
+    token: str
+    command: str
+
+
+class JoinKey(msgspec.Struct, kw_only=True):
+    """`generation`: how often the key of the mesh was rotated. The key itself is in no answer."""
+
+    mesh: str
+    generation: int
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """Whether a node may speak on the mesh; `generation` of the mesh's key after that."""
+
+    node: str
+    name: str
+    revoked: bool
+    generation: int

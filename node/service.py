@@ -14,6 +14,9 @@ from node.schema import (
     Coverage,
     DeadLetterItem,
     ErrorEntry,
+    IssuedToken,
+    JoinKey,
+    JoinToken,
     Lock,
     Node,
     Page,
@@ -21,6 +24,7 @@ from node.schema import (
     Run,
     Shard,
     Task,
+    Verdict,
     Why,
 )
 
@@ -115,7 +119,11 @@ class Service(Protocol):
 
     async def cluster(self) -> Cluster: ...
     async def node_control(self, node: str, action: str) -> Node:
-        """`action`: pause or resume."""
+        """`action`: pause, resume, drain or undrain."""
+        ...
+
+    async def forget_node(self, node: str) -> Node:
+        """A dead node is no replica any more; refused while it is alive."""
         ...
 
     def plugins(self) -> list[dict[str, Any]]: ...
@@ -146,4 +154,19 @@ class Service(Protocol):
     def ready(self) -> tuple[bool, list[str]]: ...
 
 
-__all__ = ["DeadLetterItem", "Facts", "Query", "Refused", "Service", "Submitted"]
+class Admission(Protocol):
+    """Who may be of the mesh. `node`: an id, a unique prefix of one, or a name."""
+
+    async def issue(self, *, uses: int, life: float) -> IssuedToken:
+        """`life`: seconds."""
+        ...
+
+    async def tokens(self) -> list[JoinToken]: ...
+    async def withdraw(self, token: str) -> JoinToken: ...
+    async def rotate(self) -> JoinKey: ...
+    async def revoke(self, node: str, *, keep_key: bool) -> Verdict: ...
+    async def readmit(self, node: str) -> Verdict: ...
+    async def revoked(self) -> list[Verdict]: ...
+
+
+__all__ = ["Admission", "DeadLetterItem", "Facts", "Query", "Refused", "Service", "Submitted"]

@@ -11,6 +11,7 @@ own domain; what is not (NA, "") is outside every range.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ STRING, NUMBER, INSTANT = range(3)
 DOMAINS = ("text", "number", "instant")
 
 MAX_STEPS = 10_000
+MAX_NUMBER = 300
+"""Characters; longer digits are text, for Python refuses to read them (4300) and a float cannot hold them."""
 MEMO = 1 << 16
 """Distinct values remembered by a predicate: hourly instants of seven years; more would cost memory only."""
 
@@ -70,8 +73,10 @@ def _parse_text(text: str) -> Key | None:
             nanoseconds = _nanoseconds(text, match["fraction"])
             if nanoseconds is not None:
                 return (INSTANT, nanoseconds)
-        elif match := _NUMBER.fullmatch(text):
-            return (NUMBER, float(text) if match["real"] else int(text))
+        elif len(text) <= MAX_NUMBER and (match := _NUMBER.fullmatch(text)):
+            number = float(text) if match["real"] else int(text)
+            if not isinstance(number, float) or math.isfinite(number):
+                return (NUMBER, number)
     return (STRING, text)
 
 
@@ -95,6 +100,8 @@ def canonical(value: Any) -> Any:
 
 def _spell(key: Key) -> Any:
     domain, value = key
+    if domain == NUMBER and isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)  # read back as the number; the wire's integers end at 64 bits
     if domain != INSTANT:
         return value
     seconds, rest = divmod(value, 10**9)

@@ -22,7 +22,7 @@ is exact because every key has one author whose updates come in order.
 
 This replaces segments that are copied forward one by one, as first drawn: that needed agreement of all replicas on
 when a copy is complete, and a second numbering; a fold needs nobody, and the same digests go on to compare replicas.
-Measured (`python -m tests.soak`): see there.
+`python -m tests.soak` measures memory, log and archive over the number of tasks; its figures stand there.
 
 `model` names the facts and their keys, `ledger` holds a slot's facts, `index` finds them, `join` reads them,
 `coverage` does the arithmetic of ranges, `sync` says what another replica lacks. `storage/` alone touches the disk;

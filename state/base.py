@@ -21,12 +21,15 @@ OVERWRITTEN = frozenset("rpqe")
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """A fact. `client`, `clock`: the CRDT entry that holds it, for kinds that are overwritten (else 0)."""
+    """A fact. For kinds that are overwritten (else 0) `client`, `clock`: the CRDT entry that holds it; `seq`: of the
+    author's envelope that brought it, so of two values of a key the larger is the newer.
+    """
 
     key: str
     value: bytes
     client: int = 0
     clock: int = 0
+    seq: int = 0
 
 
 class Base(msgspec.Struct, frozen=True, array_like=True):
@@ -59,7 +62,7 @@ def decode(data: bytes) -> Base:
     """Raises BadBase."""
     try:
         base = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadBase(f"not a base: {error}") from None
     if base.version != VERSION:
         raise BadBase(f"base version {base.version}; this node reads {VERSION}")

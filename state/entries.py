@@ -111,6 +111,17 @@ class Batch:
             found = self.tasks[index] = TaskFacts()
         return found
 
+    def packed(self, among: BitMap) -> dict[str, int]:
+        """How many of these tasks' first runs ended how, by the packed outcomes; each counts once."""
+        counts: dict[str, int] = {}
+        seen = BitMap()
+        for outcome in self.outcomes:
+            fresh = (outcome.bits & among) - seen
+            seen |= fresh
+            if fresh:
+                counts[outcome.group.state] = counts.get(outcome.group.state, 0) + len(fresh)
+        return counts
+
     def outcome(self, index: int) -> Outcome | None:
         """How the first run of the task ended, the best where several say; None if no packed outcome says."""
         if index not in self.done:

@@ -68,12 +68,14 @@ def decode(data: bytes) -> Envelope:
     """Raises BadEnvelope for anything malformed, too large or of another version."""
     try:
         envelope = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadEnvelope(f"not an envelope: {error}") from None
     if envelope.version != VERSION:
         raise BadEnvelope(f"envelope version {envelope.version}; this node reads {VERSION}")
     if len(envelope.update) > MAX_UPDATE:
         raise BadEnvelope(f"update of {len(envelope.update)} bytes; at most {MAX_UPDATE}")
-    if envelope.seq < 1 or not 0 <= envelope.slot < 4096:
-        raise BadEnvelope(f"slot {envelope.slot}, sequence {envelope.seq}")
+    if envelope.seq < 1 or envelope.segment.number < 1 or not 0 <= envelope.slot < 4096:
+        raise BadEnvelope(
+            f"slot {envelope.slot}, segment {envelope.segment.number}, sequence {envelope.seq}: out of bounds"
+        )
     return envelope

@@ -21,6 +21,12 @@ from state.model import (
     Wish,
 )
 
+MAX_INDEX = (1 << 32) - 1
+"""Of a task in its batch: what a bitmap can hold; it takes larger numbers without a word, as others."""
+
+UNREADABLE = (msgspec.DecodeError, ValueError, IndexError, OverflowError, RecursionError)
+"""What a value or key that no node writes raises when it is read or added; such a fact is passed over."""
+
 
 class Index:
     """`batches` by name; `claim`: the largest claim to steward the slot. A fact may be added again."""
@@ -45,6 +51,8 @@ class Index:
             self._fact(batch, parts, fact)
 
     def _part(self, segment: SegmentId, key: str, name: str, part: Part) -> None:
+        if not 0 <= part.start <= MAX_INDEX - len(part.specs):
+            raise ValueError(f"tasks from {part.start} on; the last one may be {MAX_INDEX}")
         batch = self.batches.get(name)
         if batch is None:
             batch = self.batches[name] = Batch(segment, part)

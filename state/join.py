@@ -59,8 +59,9 @@ NOTHING_DESIRED = Desired()
 
 
 def _order(wish: Wish) -> tuple[int, int, str, bytes]:
-    """The last part decides only between wishes of one kind of the same millisecond."""
-    return (wish.revision, wish.at_ms, wish.kind, msgspec.json.encode(wish, order="deterministic"))
+    """The last part decides only between wishes of one kind of the same millisecond: all replicas hold the
+    same bytes. JSON could not tell every value that a hostile author may have put into the arguments."""
+    return (wish.revision, wish.at_ms, wish.kind, msgspec.msgpack.encode(wish))
 
 
 def desired(wishes: Iterable[Wish]) -> Desired:
@@ -72,13 +73,30 @@ def desired(wishes: Iterable[Wish]) -> Desired:
     state: dict[str, Any] = {"cancelled_at": -1, "generation": 0}
     requests: dict[str, Request] = {}
     for wish, before in zip(ordered, [None, *ordered], strict=False):
-        if wish != before:
+        if wish != before and _understood(wish):
             _fold(state, requests, wish)
     return Desired(
         revision=ordered[-1].revision,
         updated_ms=max(wish.at_ms for wish in ordered),
         requests=tuple(sorted(requests.values(), key=lambda request: (request.revision, request.run))),
         **state,
+    )
+
+
+_ARGUMENTS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "priority": (("priority", int | None),),
+    "limits": (("limits", dict | None),),
+    "retry-policy": (("retry", dict | None),),
+    "replace": (("spec", bytes), ("generation", int | None)),
+}
+
+
+def _understood(wish: Wish) -> bool:
+    """Whether the arguments are what the kind needs; a wish that lacks them counts only as a revision."""
+    needed = _ARGUMENTS.get(wish.kind, ())
+    return all(
+        (name in wish.arguments or name == "generation") and isinstance(wish.arguments.get(name), kind)
+        for name, kind in needed
     )
 
 
@@ -104,7 +122,7 @@ def _fold(state: dict[str, Any], requests: dict[str, Request], wish: Wish) -> No
             state["retry"] = arguments["retry"]
         case "replace":
             state["spec"], state["spec_revision"] = arguments["spec"], wish.revision
-            state["generation"] += int(arguments.get("generation", 0))
+            state["generation"] += arguments.get("generation") or 0
             state.update(priority=None, limits=None, retry=None)
         case "run" | "retry" | "letters":
             _request(requests, wish)
@@ -129,8 +147,13 @@ def _request(requests: dict[str, Request], wish: Wish) -> None:
 
 
 def better_end(first: Ended, second: Ended) -> Ended:
-    """The end that counts of two of one shard: succeeded > cancelled > failed, then the larger token."""
-    return max(first, second, key=lambda end: (_FINALITY.get(end.state, 0), end.token, end.at_ms))
+    """The end that counts of two of one shard: succeeded > cancelled > failed, then the larger token, then
+    the later; between two that are alike in all this anything that all replicas decide alike."""
+    return max(
+        first,
+        second,
+        key=lambda end: (_FINALITY.get(end.state, 0), end.token, end.at_ms, msgspec.msgpack.encode(end)),
+    )
 
 
 def plan_of(run: RunFacts) -> Plan | None:

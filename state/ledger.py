@@ -6,8 +6,8 @@ lies before `floors` is folded (`base`): their facts are in `_kept` or in the ar
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-import msgspec
 import xxhash
 
 from state import model
@@ -16,10 +16,11 @@ from state.base import VERSION as BASE_VERSION
 from state.document import Document
 from state.entries import Batch
 from state.envelope import VERSION, BadEnvelope, Envelope, SegmentId, Writer
-from state.index import Index
+from state.index import UNREADABLE, Index
 from state.model import Token
 from state.prepass import Item, Malformed, Shape, inspect
 
+_ANY = 1 << 62
 SEAL_BYTES = 1 << 20
 SEAL_TASKS = 10_000
 CHUNK_BYTES = 256 << 10
@@ -35,6 +36,15 @@ class Gap(Exception):
     def __init__(self, expected: int) -> None:
         super().__init__(f"expected sequence {expected}")
         self.expected = expected
+
+
+class _Place(NamedTuple):
+    """`segment` None: in `_kept`. The rest as in `base.Kept`."""
+
+    segment: SegmentId | None
+    client: int
+    clock: int
+    seq: int
 
 
 class _Segment:
@@ -55,7 +65,7 @@ class Ledger:
         self.floors: dict[Writer, int] = {}
         self.growth = 0
         """Bytes of updates since the last fold."""
-        self.unresolved: dict[tuple[int, int], Item] = {}
+        self.unresolved: dict[tuple[int, int], tuple[Item, int]] = {}
         """New values of keys of archived batches, by the CRDT entry that each takes the place of; see `thaw`."""
         self._index = Index()
         self._chains: dict[Writer, bytes] = {}
@@ -63,12 +73,14 @@ class Ledger:
         self._open: dict[Writer, SegmentId] = {}
         self._folded: dict[Writer, int] = {}
         self._kept: dict[str, bytes] = {}
-        self._places: dict[str, tuple[SegmentId | None, int, int]] = {}
-        """Of overwritten keys: where the newest value lies (None: in `_kept`), and its CRDT entry"""
+        self._places: dict[str, _Place] = {}
+        """Of overwritten keys: where the newest value lies"""
         self._entries: dict[tuple[int, int], str] = {}
         """CRDT entry -> the overwritten key whose newest value it is"""
         self._client_id = client_id
         self._hash: bytes | None = None
+        self._late: dict[str, int] = {}
+        """Of parts that came since the last fold: a sequence that theirs is not beyond"""
         self._parts: dict[str, list[bytes]] = {}
 
     @property
@@ -103,14 +115,16 @@ class Ledger:
             self._add(segment, key, fact)
             changes.append((key, fact))
         chunks.extend((segment, content) for segment, (content, _) in current.items())
-        return [self._commit(author, segment, content) for segment, content in chunks], changes
+        produced = [self._commit(author, segment, content) for segment, content in chunks]
+        self._late.update((key, self.heads[author]) for key, _ in changes if key[0] == "b")
+        return produced, changes
 
     def _commit(self, author: Writer, segment: SegmentId, content: Mapping[str, bytes]) -> Envelope:
         holder = self._segment(segment)
         update = holder.document.set(content, author=author)
         holder.bytes += len(update)
-        self._resolve(holder.document.shape, segment)
         seq = self.heads.get(author, 0) + 1
+        self._resolve(holder.document.shape, segment, seq)
         self._advance(author, seq, update)
         return Envelope(VERSION, segment, author, seq, update)
 
@@ -163,9 +177,11 @@ class Ledger:
                 if model.author_in(key) != envelope.author:
                     continue
                 self._add(envelope.segment, key, fact)
-            except (msgspec.DecodeError, ValueError, IndexError):
+            except UNREADABLE:
                 continue
             changes.append((key, fact))
+            if key[0] == "b":
+                self._late[key] = envelope.seq
         return changes
 
     def _merge(self, envelope: Envelope) -> Iterable[tuple[str, bytes]]:
@@ -173,35 +189,40 @@ class Ledger:
         if segment.number <= self._folded.get(segment.opener, 0):
             # The document is gone. A key has one author, whose updates come in order, so the update itself says
             # what the document would.
-            found = self._resolve(inspect(envelope.update), None)
+            found = self._resolve(inspect(envelope.update), None, envelope.seq)
             self._kept.update((k, v) for k, v in found.items() if model.author_in(k) == envelope.author)
             return found.items()
-        holder = self._segment(segment)
+        holder = self._segments.get(segment) or _Segment(Document(self._client_id()))
         raw = holder.document.apply(envelope.update, author=envelope.author)
+        self._segments[segment] = holder
         holder.bytes += len(envelope.update)
-        self._resolve(holder.document.shape, segment)
-        return raw
+        found = self._resolve(holder.document.shape, segment, envelope.seq)
+        return [(key, value) for key, value in raw if key in found]
 
-    def _resolve(self, shape: Shape, segment: SegmentId | None) -> dict[str, bytes]:
+    def _resolve(self, shape: Shape, segment: SegmentId | None, seq: int) -> dict[str, bytes]:
         """The keys and values of an update; notes which entry holds a key that may be overwritten."""
         found: dict[str, bytes] = {}
         for item in shape.items:
             assert shape.client is not None
             key = item.key or self._entries.pop((shape.client, item.origin), None)
             if key is None:
-                self.unresolved[shape.client, item.origin] = item
+                self.unresolved[shape.client, item.origin] = item, seq
+                continue
+            known = self._places.get(key)
+            if known is not None and known.seq > seq:  # an archived row has told of a later value
+                self._entries[shape.client, item.clock] = key
                 continue
             found[key] = item.value
             if key[:1] in OVERWRITTEN:
-                self._place(key, segment, shape.client, item.clock)
+                self._place(key, _Place(segment, shape.client, item.clock, seq))
         return found
 
-    def _place(self, key: str, segment: SegmentId | None, client: int, clock: int) -> None:
+    def _place(self, key: str, place: _Place) -> None:
         before = self._places.get(key)
         if before is not None:
-            self._entries.pop(before[1:], None)
-        self._places[key] = (segment, client, clock)
-        self._entries[client, clock] = key
+            self._entries.pop((before.client, before.clock), None)
+        self._places[key] = place
+        self._entries[place.client, place.clock] = key
 
     def _add(self, segment: SegmentId, key: str, fact: model.Fact) -> None:
         self._index.add(segment, key, fact)
@@ -214,19 +235,19 @@ class Ledger:
         """Replace all documents by the newest value of each key. The facts of the batches `over` are returned, for the
         archive, and forgotten here; those of the batches `gone` are forgotten altogether.
         """
-        over, gone = set(over), set(gone)
         rows: dict[str, list[Kept]] = {name: [] for name in over}
+        gone = dict.fromkeys(gone)
         kept: dict[str, bytes] = {}
         for key, value in self._newest():
             batch = batch_of(key)
-            if batch is not None and (batch in over or batch in gone):
-                if batch in over:
+            if batch is not None and (batch in rows or batch in gone):
+                if batch in rows:
                     rows[batch].append(self._as_kept(key, value))
                 self._forget_key(key)
             else:
                 kept[key] = value
         self._close_segments(kept)
-        for name in over | gone:
+        for name in [*rows, *gone]:
             self.batches.pop(name, None)
         self._parts = {}
         return rows
@@ -234,11 +255,11 @@ class Ledger:
     def _newest(self) -> Iterable[tuple[str, bytes]]:
         """Every fact once, with its newest value."""
         for key, value in self._kept.items():
-            if key not in self._places or self._places[key][0] is None:
+            if key not in self._places or self._places[key].segment is None:
                 yield key, value
         for segment, holder in self._segments.items():
             for key, value in holder.document.items():
-                if key not in self._places or self._places[key][0] == segment:
+                if key not in self._places or self._places[key].segment == segment:
                     yield key, value
 
     def _close_segments(self, kept: dict[str, bytes]) -> None:
@@ -246,17 +267,18 @@ class Ledger:
             holder.document.close()
             self._folded[segment.opener] = max(self._folded.get(segment.opener, 0), segment.number)
         self._segments, self._open, self._kept = {}, {}, kept
-        self._places = {key: (None, client, clock) for key, (_, client, clock) in self._places.items()}
+        self._places = {key: place._replace(segment=None) for key, place in self._places.items()}
+        self._late = {key: seq for key, seq in self._late.items() if seq == _ANY and key in kept}
         self.floors, self.growth = dict(self.heads), 0
 
     def _forget_key(self, key: str) -> None:
         place = self._places.pop(key, None)
         if place is not None:
-            self._entries.pop(place[1:], None)
+            self._entries.pop((place.client, place.clock), None)
 
     def _as_kept(self, key: str, value: bytes) -> Kept:
-        _, client, clock = self._places.get(key, (None, 0, 0))
-        return Kept(key, value, client, clock)
+        place = self._places.get(key)
+        return Kept(key, value, *place[1:]) if place is not None else Kept(key, value)
 
     def base(self, archived: Sequence[str] = ()) -> Base:
         """What `fold` left. Call it right after, before anything else is written or applied."""
@@ -293,29 +315,27 @@ class Ledger:
     def _covered(self, batch: Batch, base: Base) -> bool:
         """Whether the base had seen all parts of the batch that are here."""
         return bool(batch.parts) and all(
-            self._latest(segment, author) <= base.heads.get(str(author), 0)
-            for segment, key in batch.parts.values()
+            self._late.get(key, self.floors.get(author, 0)) <= base.heads.get(str(author), 0)
+            for _, key in batch.parts.values()
             if (author := model.author_in(key)) is not None
         )
-
-    def _latest(self, segment: SegmentId, author: Writer) -> int:
-        """No fact of the author in this segment has a larger sequence."""
-        return (self.heads if segment in self._segments else self.floors).get(author, 0)
 
     def _adopt_fact(self, fact: Kept, ahead: Mapping[Writer, int] | None) -> Change | None:
         author = model.author_in(fact.key)
         if author is None or (ahead is not None and author not in ahead):
             return None
-        if fact.key in self._kept and fact.key[:1] not in OVERWRITTEN:
-            return None
+        if fact.key in self._kept:
+            place = self._places.get(fact.key)
+            if place is None or place.seq >= fact.seq:
+                return None
         try:
             decoded = model.decode(fact.key, fact.value)
             self._index.add(SegmentId(self.slot, author, 0), fact.key, decoded)
-        except (msgspec.DecodeError, ValueError, IndexError):
+        except UNREADABLE:
             return None
         self._kept[fact.key] = fact.value
         if fact.key[:1] in OVERWRITTEN:
-            self._place(fact.key, None, fact.client, fact.clock)
+            self._place(fact.key, _Place(None, fact.client, fact.clock, fact.seq))
         return fact.key, decoded
 
     def thaw(self, facts: Iterable[Kept]) -> list[Change]:
@@ -327,12 +347,15 @@ class Ledger:
             newest = self._overtaken(fact)
             if (change := self._adopt_fact(newest, None)) is not None:
                 changes.append(change)
+                if fact.key[0] == "b":
+                    self._late[fact.key] = _ANY
         return changes
 
     def _overtaken(self, fact: Kept) -> Kept:
         """The fact as its author has put it since the batch was archived."""
-        while (item := self.unresolved.pop((fact.client, fact.clock), None)) is not None:
-            fact = Kept(fact.key, item.value, fact.client, item.clock)
+        while (found := self.unresolved.pop((fact.client, fact.clock), None)) is not None:
+            item, seq = found
+            fact = Kept(fact.key, item.value, fact.client, item.clock, seq)
         return fact
 
     # ---- reading

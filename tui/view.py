@@ -146,9 +146,23 @@ def members(snapshot: Snapshot) -> list[MemberRow]:
     return [_member(node) for node in sorted(nodes, key=lambda node: (node.name, node.id))]
 
 
+def _drain(node: Node) -> str | None:
+    if not node.draining:
+        return None
+    if node.drain is None:
+        return "draining"
+    left = f"draining: {node.drain.copies:,} copies, {node.drain.slots:,} slots, {node.drain.running:,} jobs left"
+    return "drained" if node.drain.done else left
+
+
 def _member(node: Node) -> MemberRow:
     load = node.load
-    notes = [node.reason, "paused" if node.paused else None, None if node.ready else "not ready"]
+    notes = [
+        _drain(node),
+        "paused" if node.paused else None,
+        None if node.ready else "not ready",
+        node.reason,
+    ]
     return MemberRow(
         id=node.id,
         name=node.name,

@@ -30,5 +30,11 @@ class RetryBody(Section):
     dead_letters: bool = False
 
 
+class DrainBody(Section):
+    """`cancel`: take the drain back."""
+
+    cancel: bool = False
+
+
 class Nothing(Section):
     """An empty body."""

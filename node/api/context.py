@@ -5,7 +5,7 @@ import secrets
 
 from aiohttp import web
 
-from node.service import Service
+from node.service import Admission, Service
 from plugins.registry import Registry
 
 
@@ -17,6 +17,7 @@ class Context:
     registry: Registry
     node_id: str
     version: str
+    admission: Admission | None = None
     epoch: str = dataclasses.field(default_factory=lambda: secrets.token_hex(4))
 
 

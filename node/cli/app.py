@@ -23,7 +23,18 @@ COMMANDS = {
     "export": ("export:export", "Write the published rows of a task as one file."),
     "top": ("mesh:top", "Watch the mesh live."),
     "cluster": ("mesh:cluster", "Show the members of the mesh."),
+    "drain": ("drain:drain", "Empty a node, to stop it; or forget one that is gone for good."),
     "plugins": ("mesh:plugins", "List the collectors, sinks and transforms of a node."),
+}
+
+TOKEN = {
+    "join": ("join", "Make a one-time token with which a new node joins."),
+    "list": ("list_tokens", "List the one-time tokens."),
+    "withdraw": ("withdraw", "Withdraw a one-time token."),
+    "rotate": ("rotate", "Replace the key of the mesh."),
+    "revoke-node": ("revoke_node", "Shut a node out of the mesh."),
+    "readmit-node": ("readmit_node", "Take a revocation back."),
+    "revoked": ("revoked", "List the nodes that are shut out."),
 }
 
 
@@ -47,6 +58,10 @@ def build() -> App:
         "node.cli.bench_records:records", name="records", help="One large collection, CSV to JSONL."
     )
     app.command(bench)
+    token = App(name="token", help="Say who may be of the mesh: join tokens, keys, revocations.")
+    for name, (target, text) in TOKEN.items():
+        token.command(f"node.cli.token:{target}", name=name, help=text)
+    app.command(token)
     return app
 
 

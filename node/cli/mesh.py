@@ -74,8 +74,18 @@ def node_row(node: Node) -> dict[str, Any]:
         "running": int(load.get("running", 0)),
         "queued": int(load.get("queued", 0)),
         "http": node.addresses.get("http"),
-        "note": node.reason or ("paused" if node.paused else None if node.ready else "not ready"),
+        "note": note(node),
     }
+
+
+def note(node: Node) -> str | None:
+    """What is out of the ordinary."""
+    if node.draining:
+        done, left = node.drain is not None and node.drain.done, node.drain.copies if node.drain else None
+        return "drained" if done else "draining" + ("" if left is None else f", {left:,} copies left")
+    if not node.ready:
+        return f"not ready: {node.reason}" if node.reason else "not ready"
+    return node.reason or ("paused" if node.paused else None)
 
 
 def _summary(answer: Cluster) -> str:

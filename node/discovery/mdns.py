@@ -2,13 +2,15 @@
 
 A node advertises `_collect-node._tcp.local.` with its mesh id (a public hash of the cluster key, never the
 key), region and join address, and proposes what others of the same mesh id advertise. Anyone on the LAN can
-advertise anything: at most 256 names are looked at, texts are bounded, and a proposal is worth nothing
-without the key.
+advertise anything, ten thousand names too: a proposal is worth nothing without the key, texts are bounded, 64
+names are looked up at a time, 1024 wait for that and 256 are kept, and where there is no room a random one makes
+it, so that a flood delays a true name and never shuts it out. Names of nodes on our roster do not wait.
 """
 
 import asyncio
 import contextlib
 import ipaddress
+import random
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ from node.transport.addresses import BadAddress, split
 SERVICE = "_collect-node._tcp.local."
 LOOPBACK = "127.0.0.1"
 MAX_CANDIDATES = 256
+MAX_WAITING = 1024
+MAX_LOOKUPS = 64
 MAX_TEXT = 255
 ANSWER_TIMEOUT = 1_000  # milliseconds to wait for the details of a name
 REPEAT = 5.0  # seconds between proposals of what is known: a first try may have come too early
@@ -48,21 +52,37 @@ class Found:
     join: str
 
 
+Known = Callable[[NodeId], bool]
+"""Whether a node of this id is on our roster; a name that claims to be one is looked at first, no more."""
+
+
 class Browser:
     """Looks at what is advertised; `found` maps service names to what they say."""
 
     def __init__(
-        self, zeroconf: AsyncZeroconf, service: str, on_found: Callable[[Found], None], *, own: str = ""
+        self,
+        zeroconf: AsyncZeroconf,
+        service: str,
+        on_found: Callable[[Found], None],
+        *,
+        own: str = "",
+        known: Known = lambda _: False,
+        rng: random.Random | None = None,
     ) -> None:
         self._service = service
         self._on_found = on_found
         self._own = own
+        self._known = known
+        self._rng = rng or random.Random()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[str] = []
+        self._zeroconf = zeroconf.zeroconf
         self.found: dict[str, Found] = {}
         self._browser = AsyncServiceBrowser(zeroconf.zeroconf, service, handlers=[self._changed])
 
     async def close(self) -> None:
         await self._browser.async_cancel()
+        self._waiting.clear()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -71,20 +91,39 @@ class Browser:
         self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
     ) -> None:
         """Called by keyword, on the loop."""
-        del service_type
+        del service_type, zeroconf
         if state_change is ServiceStateChange.Removed:
             self.found.pop(name, None)
-        elif name != self._own and len(self._tasks) + len(self.found) < MAX_CANDIDATES:
-            task = asyncio.ensure_future(self._look(zeroconf, name))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        elif name == self._own:
+            return
+        elif len(self._tasks) < MAX_LOOKUPS or self._known(NodeId(name.partition(".")[0])):
+            self._start(name)
+        elif len(self._waiting) < MAX_WAITING:
+            self._waiting.append(name)
+        else:
+            self._waiting[self._rng.randrange(MAX_WAITING)] = name
+
+    def _start(self, name: str) -> None:
+        task = asyncio.ensure_future(self._look(self._zeroconf, name))
+        self._tasks.add(task)
+        task.add_done_callback(self._looked)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._waiting and len(self._tasks) < MAX_LOOKUPS and not task.cancelled():
+            at = self._rng.randrange(len(self._waiting))
+            self._waiting[at], self._waiting[-1] = self._waiting[-1], self._waiting[at]
+            self._start(self._waiting.pop())
 
     async def _look(self, zeroconf: Zeroconf, name: str) -> None:
         with contextlib.suppress(ZeroconfError, BadAddress, UnicodeDecodeError, OSError):
             info = AsyncServiceInfo(self._service, name)
             if await info.async_request(zeroconf, ANSWER_TIMEOUT):
-                self.found[name] = read(info.properties)
-                self._on_found(self.found[name])
+                found = read(info.properties)
+                if name not in self.found and len(self.found) >= MAX_CANDIDATES:
+                    del self.found[self._rng.choice(list(self.found))]
+                self.found[name] = found
+                self._on_found(found)
 
 
 def read(properties: dict[bytes, bytes | None]) -> Found:
@@ -101,8 +140,11 @@ def read(properties: dict[bytes, bytes | None]) -> Found:
 class Mdns:
     """Advertises this node, proposes the others of its mesh. Without multicast it says so and rests."""
 
-    def __init__(self, node: NodeId, me: Found, *, service: str = SERVICE) -> None:
+    def __init__(
+        self, node: NodeId, me: Found, *, service: str = SERVICE, known: Known = lambda _: False
+    ) -> None:
         self._service = service
+        self._known = known
         self._name = f"{node}.{service}"
         self._me = me
 
@@ -122,12 +164,12 @@ class Mdns:
             if found.mesh == self._me.mesh and found.join != self._me.join:
                 propose(found.join)
 
-        browser = Browser(zeroconf, self._service, consider, own=self._name)
+        browser = Browser(zeroconf, self._service, consider, own=self._name, known=self._known)
         try:
             await self._advertise(zeroconf)
             while True:
                 await asyncio.sleep(REPEAT)
-                for found in list(browser.found.values()):
+                for found in random.sample(list(browser.found.values()), len(browser.found)):
                     consider(found)
         finally:
             await browser.close()

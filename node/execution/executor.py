@@ -74,6 +74,11 @@ class Executor:
     def running(self) -> int:
         return len(self._leases)
 
+    @property
+    def busy(self) -> int:
+        """Jobs under way, and those whose end nobody has noted yet."""
+        return len(self._leases) + len(self._final)
+
     def credit(self) -> Credit:
         """How many jobs more this node would take now."""
         if self.paused:

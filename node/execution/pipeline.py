@@ -122,6 +122,8 @@ class Pipeline:
         self._step, self._first = "", True
         await self._outlets.open()
         self.progress.opened(self._outlets.held)
+        if self._assembly.job.key.kind == "shard":  # not solo jobs: they may be tiny and many
+            self.progress.report(self._now())
         await self._make_transforms()
         while True:
             await self._reading(self._outlets.begin())

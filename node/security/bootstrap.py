@@ -1,8 +1,10 @@
 """What a node does at its start: found a mesh, join one, go on in one, or refuse; decided from what it was
 given.
 
-    data directory has a key   go on; `--join` and `--key-file` must then name the same mesh
-    --join TOKEN               keep the key of the token, try the token's addresses
+    data directory has a key   go on; `--join` and `--key-file` must then name the same mesh; of two keys of one
+                               mesh the later counts, so what was right at the first start stays right
+    --join TOKEN               keep the key of the token, or the one that a member gives for a one-time token;
+                               try the token's addresses
     --key-file FILE            keep that key
     --init                     make a cluster key, a mesh of one
     none of these              look for a mesh by mDNS; found: refuse and say how to join; none: as --init
@@ -20,7 +22,7 @@ from node.security.keys import (
     read_cluster_key,
     store_cluster_key,
 )
-from node.security.token import parse_token
+from node.security.token import OneTimeToken, parse_token
 
 SEARCH = 3.0  # seconds
 
@@ -53,21 +55,39 @@ class Refuse:
 
 
 Finder = Callable[[float], Awaitable[list[Found]]]
+Enter = Callable[[OneTimeToken], Awaitable[ClusterKey]]
+"""Joins by a one-time token; the key is in the data directory then."""
 
 
-async def decide(data_dir: Path, given: Given, finder: Finder = find) -> Start | Refuse:
-    """Raises BadKey, BadToken for what cannot be read."""
+async def decide(
+    data_dir: Path, given: Given, finder: Finder = find, enter: Enter | None = None
+) -> Start | Refuse:
+    """Raises BadKey, BadToken for what cannot be read, and what `enter` raises."""
     held = load_cluster_key(data_dir)
     token = parse_token(given.join) if given.join else None
+    addresses = token.addresses if token else ()
+    if isinstance(token, OneTimeToken):
+        if held is not None and held.mesh_id != token.mesh_id:
+            return Refuse(_elsewhere(data_dir, held, token.mesh_id))
+        if held is None:
+            assert enter is not None
+            return Start(await enter(token), addresses=addresses)
+        return Start(held, addresses=addresses)
     named = token.cluster if token else read_cluster_key(given.key_file) if given.key_file else None
-    if held and named and held != named:
-        return Refuse(_elsewhere(data_dir, held, named))
-    cluster = held or named
-    if cluster is None:
+    if held and named and held.mesh_id != named.mesh_id:
+        return Refuse(_elsewhere(data_dir, held, named.mesh_id))
+    if held is None and named is None:
         return await _without_key(data_dir, given, finder)
-    if held is None:
-        store_cluster_key(data_dir, cluster)
-    return Start(cluster, addresses=token.addresses if token else ())
+    return Start(_later(data_dir, held, named), addresses=addresses)
+
+
+def _later(data_dir: Path, held: ClusterKey | None, named: ClusterKey | None) -> ClusterKey:
+    """The later of the two, which is in the directory then."""
+    if named is not None and (held is None or named.replaces(held)):
+        store_cluster_key(data_dir, named)
+        return named
+    assert held is not None
+    return held
 
 
 async def _without_key(data_dir: Path, given: Given, finder: Finder) -> Start | Refuse:
@@ -83,7 +103,7 @@ async def _without_key(data_dir: Path, given: Given, finder: Finder) -> Start | 
 
 
 REMEDY = (
-    "Start it with `--join TOKEN` (each member prints its token at its start), or with `--key-file FILE`, "
+    "Start it with `--join TOKEN` (`collect token join` on a member makes one), or with `--key-file FILE`, "
     "a copy of cluster.key from a member's data directory."
 )
 
@@ -96,8 +116,8 @@ def _found(found: list[Found]) -> str:
     )
 
 
-def _elsewhere(data_dir: Path, held: ClusterKey, named: ClusterKey) -> str:
+def _elsewhere(data_dir: Path, held: ClusterKey, named: str) -> str:
     return (
-        f"{data_dir} belongs to mesh {held.mesh_id}, the key given is of mesh {named.mesh_id}. "
+        f"{data_dir} belongs to mesh {held.mesh_id}, the key given is of mesh {named}. "
         "Use another --data-dir, or start without --join and --key-file to go on in the first."
     )

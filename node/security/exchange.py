@@ -1,9 +1,13 @@
-"""Roster exchange: what two members tell each other so that both hold the join of their rosters; pure.
+"""Roster exchange: what two members tell each other so that both know the same of who may speak; pure but for
+the clock that is handed in.
 
 An offer is compared bucket by bucket; for each that differs the receiver answers with all it has there and
 asks for what it lacks. News are entries that just changed, sent at once to all; offers repair what news
 missed. Buckets keep a message small: 4096 entries of 150 bytes in 16 buckets are 38 kB each, under the
-control plane's 64 KiB.
+control plane's 64 KiB. Join tickets and the cluster key go the same way: an offer names digests of both.
+
+A key never travels without the revocation list, so that who gets it refuses the revoked from then on and does
+not pass it on to them. No node undoes its own revocation: what it says of itself bears the verdicts known here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,15 +15,24 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from gossip.identity import NodeId
+from node.security.keyring import KeyRing
 from node.security.roster import BUCKETS, BadRoster, Entry, Roster, bucket
+from node.security.tickets import Ticket, Tickets
 
 NEWS_CHUNK = 100
+TICKETS_CHUNK = 5
+"""Tickets of one message: each has at most 200 claims of 26 bytes."""
 
 
 class Offer(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """From any member to any other, every few seconds; answered by `Entries` for buckets that differ."""
+    """From any member to any other, every few seconds; answered by `Entries` for buckets that differ, by
+    `TicketNews` and `KeyNews` where those do. `generation`: -1 from a version that has neither.
+    """
 
     digests: tuple[bytes, ...]
+    generation: int = -1
+    key: bytes = b""
+    tickets: bytes = b""
 
 
 class Entries(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -29,18 +42,39 @@ class Entries(msgspec.Struct, frozen=True, array_like=True, tag=2):
     bucket: int = -1
 
 
+class TicketNews(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Tickets that changed, to all; or all tickets, to a member that offered another digest."""
+
+    tickets: list[Ticket]
+
+
+class KeyNews(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """To a member whose key is older: the key, and who must not have it. Nothing answers it."""
+
+    key: bytes
+    revoked: list[Entry]
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_messages: msgspec.msgpack.Decoder[Offer | Entries] = msgspec.msgpack.Decoder(Offer | Entries)
+_messages: msgspec.msgpack.Decoder[Offer | Entries | TicketNews | KeyNews] = msgspec.msgpack.Decoder(
+    Offer | Entries | TicketNews | KeyNews
+)
 
 
 class Exchange:
-    """One side of the exchange over one roster."""
+    """One side of the exchange. Without `tickets` and `ring` it is about the roster only."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, tickets: Tickets | None = None, ring: KeyRing | None = None) -> None:
         self._roster = roster
+        self._tickets = tickets
+        self._ring = ring
 
-    def offer(self) -> bytes:
-        return _encode(Offer(self._roster.view.digests))
+    def offer(self, now: float = 0.0) -> bytes:
+        digests = self._roster.view.digests
+        if self._tickets is None or self._ring is None:
+            return _encode(Offer(digests))
+        generation = self._ring.current.generation
+        return _encode(Offer(digests, generation, self._ring.digest(), self._tickets.digest(now)))
 
     def news(self, ids: Iterable[NodeId]) -> list[bytes]:
         """Messages that carry the entries of `ids`."""
@@ -48,19 +82,65 @@ class Exchange:
         entries = [held[id_] for id_ in sorted(ids) if id_ in held]
         return [_encode(Entries(entries[at : at + NEWS_CHUNK])) for at in range(0, len(entries), NEWS_CHUNK)]
 
-    def receive(self, payload: bytes) -> tuple[Sequence[bytes], frozenset[NodeId]]:
-        """Join what a message brings into the roster; what to answer its sender, and the ids that changed.
+    def key_news(self) -> bytes:
+        assert self._ring is not None
+        return _encode(KeyNews(self._ring.current.packed(), self._roster.revoked()))
+
+    def receive(
+        self, payload: bytes, sender: NodeId | None = None, now: float = 0.0
+    ) -> tuple[Sequence[bytes], frozenset[NodeId]]:
+        """Join what a message brings; what to answer its sender, and the ids whose entries changed.
 
         Raises BadRoster.
         """
         try:
             message = _messages.decode(payload)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadRoster(f"no roster message: {error}") from error
-        if isinstance(message, Offer):
-            return self._differences(message), frozenset()
-        changed = self._roster.join(message.entries)
-        return self._lacking(message), changed
+        match message:
+            case Offer():
+                return self._compared(message, now), frozenset()
+            case Entries():
+                changed = self._roster.join([self._said(entry, sender) for entry in message.entries])
+                return self._lacking(message), changed
+            case TicketNews():
+                return self._ticketed(message, now)
+            case KeyNews():
+                changed = self._roster.join([self._said(entry, sender) for entry in message.revoked])
+                if self._ring is not None:
+                    self._ring.join(message.key)
+                return [], changed
+
+    def _said(self, entry: Entry, sender: NodeId | None) -> Entry:
+        """The entry as we take it from this sender."""
+        if entry.id != sender:
+            return entry
+        known = self._roster.entry(entry.id)
+        return entry.judged(0 if known is None else known.judgement)
+
+    def _compared(self, offer: Offer, now: float) -> list[bytes]:
+        answers = self._differences(offer)
+        if offer.generation < 0 or self._tickets is None or self._ring is None:
+            return answers
+        if offer.key != self._ring.digest():
+            mine = self._ring.current.generation
+            answers.append(self.key_news() if mine >= offer.generation else self.offer(now))
+        if offer.tickets != self._tickets.digest(now):
+            answers += ticket_news(self._tickets.all(now))
+        return answers
+
+    def _ticketed(self, message: TicketNews, now: float) -> tuple[Sequence[bytes], frozenset[NodeId]]:
+        if self._tickets is None:
+            return [], frozenset()
+        changed = self._tickets.join(message.tickets, now)
+        late = [node for ticket in changed for node in sorted(ticket.surplus)]
+        revoked = frozenset(node for node in late if self._turn_out(node))
+        return self.news(revoked), revoked
+
+    def _turn_out(self, node: NodeId) -> bool:
+        """Revoke who came in by a use that was spent; not again, where somebody has judged it since."""
+        known = self._roster.entry(node)
+        return known is not None and known.judgement == 0 and self._roster.revoke(node)
 
     def _differences(self, offer: Offer) -> list[bytes]:
         mine = self._roster.view.digests
@@ -81,3 +161,9 @@ class Exchange:
 
     def _bucket(self, number: int) -> list[Entry]:
         return [entry for entry in self._roster.entries() if bucket(entry.id) == number]
+
+
+def ticket_news(tickets: Sequence[Ticket]) -> list[bytes]:
+    """Messages that carry these tickets."""
+    chunks = [tickets[at : at + TICKETS_CHUNK] for at in range(0, len(tickets), TICKETS_CHUNK)]
+    return [_encode(TicketNews(list(chunk))) for chunk in chunks]

@@ -14,10 +14,18 @@ from node.security.durable import replace
 
 NODE_KEY_FILE = "node.key"
 BOOT_FILE = "boot"
+_BOOT_EPOCH = 1_735_689_600
+"""2025-01-01 in UTC, seconds since the epoch."""
+_BOOT_ROOM = 2**30
+"""Half of the range of boots: however wrong a clock is, lives can still be counted."""
 CLUSTER_KEY_FILE = "cluster.key"
 CLUSTER_KEY_PREFIX = "cmk1-"
+ROTATED_KEY_PREFIX = "cmk2-"
 KEY_LENGTH = 40  # a CURVE key in Z85
 SECRET_LENGTH = 32
+MESH_LENGTH = 8
+GENERATION_LENGTH = 4
+ROTATED_LENGTH = SECRET_LENGTH + GENERATION_LENGTH + MESH_LENGTH
 
 
 class BadKey(Exception):
@@ -42,32 +50,66 @@ class NodeKeys:
 
 @dataclass(frozen=True, slots=True)
 class ClusterKey:
-    """What every member holds (32 bytes). Only `mesh_id` may be shown or advertised."""
+    """What every member holds, and a newcomer proves. Only `mesh_id` may be shown or advertised.
+
+    `generation`: how often it was rotated; `mesh`: the id of the mesh (8 bytes), which outlives the first key;
+    empty in that one, since the id is its hash.
+    """
 
     secret: bytes = field(repr=False)
+    generation: int = 0
+    mesh: bytes = b""
 
     @property
     def mesh_id(self) -> str:
         """16 hex digits; public: mDNS advertises it."""
-        return hashlib.blake2b(self.secret, digest_size=8, person=b"mesh-id").hexdigest()
+        return self.mesh.hex() or hashlib.blake2b(self.secret, digest_size=8, person=b"mesh-id").hexdigest()
 
     @property
     def join_server(self) -> Pair:
         """The pair of every join socket of this mesh."""
-        return self._derive(b"join-server")
+        secret = z85.encode(hashlib.blake2b(self.secret, digest_size=32, person=b"join-server").digest())
+        return Pair(zmq.curve_public(secret), secret)
 
-    @property
-    def join_client(self) -> Pair:
-        """The pair of those who join: who can use it holds the cluster key."""
-        return self._derive(b"join-client")
+    def proof(self, public_key: bytes) -> bytes:
+        """What only a holder of this key can say of its own public key; of no use to any other key."""
+        said = public_key + self.join_server.public
+        return hashlib.blake2b(said, digest_size=32, key=self.secret, person=b"join-proof").digest()
+
+    def rotated(self) -> "ClusterKey":
+        """The next generation of this mesh's key, from fresh chance."""
+        return ClusterKey(
+            secrets.token_bytes(SECRET_LENGTH), self.generation + 1, bytes.fromhex(self.mesh_id)
+        )
+
+    def replaces(self, other: "ClusterKey") -> bool:
+        """Whether this one is the later of two keys of one mesh; two rotations at once: the larger secret."""
+        return self.mesh_id == other.mesh_id and (
+            (self.generation, self.secret) > (other.generation, other.secret)
+        )
+
+    def packed(self) -> bytes:
+        """32 bytes for a first key, 44 for a rotated one."""
+        if not self.generation:
+            return self.secret
+        return self.secret + self.generation.to_bytes(GENERATION_LENGTH, "big") + self.mesh
 
     def text(self) -> str:
         """The content of a key file: one line."""
-        return CLUSTER_KEY_PREFIX + to_base32(self.secret)
+        prefix = ROTATED_KEY_PREFIX if self.generation else CLUSTER_KEY_PREFIX
+        return prefix + to_base32(self.packed())
 
-    def _derive(self, purpose: bytes) -> Pair:
-        secret = z85.encode(hashlib.blake2b(self.secret, digest_size=32, person=purpose).digest())
-        return Pair(zmq.curve_public(secret), secret)
+
+def unpack_cluster_key(data: bytes) -> ClusterKey:
+    """Raises ValueError."""
+    if len(data) == SECRET_LENGTH:
+        return ClusterKey(data)
+    if len(data) != ROTATED_LENGTH:
+        raise ValueError("no cluster key")
+    generation = int.from_bytes(data[SECRET_LENGTH:-MESH_LENGTH], "big")
+    if not generation:
+        raise ValueError("a first key has no mesh id beside it")
+    return ClusterKey(data[:SECRET_LENGTH], generation, data[-MESH_LENGTH:])
 
 
 def to_base32(data: bytes) -> str:
@@ -88,15 +130,15 @@ def parse_cluster_key(text: str, where: str) -> ClusterKey:
     """The key in a key file's text. Raises BadKey that names `where`, never the value."""
     line = text.strip()
     try:
-        secret = from_base32(line.removeprefix(CLUSTER_KEY_PREFIX))
+        key = unpack_cluster_key(from_base32(line.partition("-")[2]))
+        if line.lower() != key.text():
+            raise ValueError("another form")
     except ValueError:
-        secret = b""
-    if not line.startswith(CLUSTER_KEY_PREFIX) or len(secret) != SECRET_LENGTH:
         raise BadKey(
             f"{where} holds no cluster key (one line, {CLUSTER_KEY_PREFIX}…): "
             f"copy {CLUSTER_KEY_FILE} from the data directory of a member"
-        )
-    return ClusterKey(secret)
+        ) from None
+    return key
 
 
 def read_cluster_key(path: Path) -> ClusterKey:
@@ -137,6 +179,15 @@ def load_keys(data_dir: Path) -> NodeKeys:
             f"{path} holds no node key: restore it from a backup, or remove it to start as a new node"
         ) from error
     return NodeKeys(Pair(public, secret), node_id(public))
+
+
+def boot_floor(wall_s: float) -> int:
+    """A boot that all lives of the past lie below: whole seconds since 2025, as the clock says.
+
+    A counter alone would be repeated by a node whose data directory was restored from a backup, or which kept only
+    its key; then its envelopes would bear the sequence numbers of others that the replicas hold already.
+    """
+    return max(0, min(int(wall_s) - _BOOT_EPOCH, _BOOT_ROOM))
 
 
 def raise_boot(data_dir: Path, above: int = 0) -> Boot:

@@ -1,8 +1,10 @@
 """The roster: which public keys are members, and where they last were.
 
 An entry is joined with another of the same key by taking the facts of the larger boot (of equal boots the
-larger tuple, so that the result does not depend on order) and by keeping a revocation for ever. That is a
-lattice join: merging in any order, any number of times, gives every holder the same roster.
+larger tuple, so that the result does not depend on order) and the larger number of verdicts: the first revokes,
+the second admits again, and so on, so no older entry undoes a verdict. That is a lattice join: merging in any
+order, any number of times, gives every holder the same roster. The entries that are revoked are the revocation
+list: they stay, and reach members that were away with everything else.
 
 Readers on other threads (the ZAP gate, the bulk plane) read one immutable view that is swapped whole; writers
 take a lock. Listeners are called on the writing thread, after the swap.
@@ -35,7 +37,11 @@ class BadRoster(Exception):
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """One member. `boot`: of the life that stated the rest; addresses are `host:port`, "" when unknown."""
+    """One member. `boot`: of the life that stated the rest; addresses are `host:port`, "" when unknown.
+
+    `verdicts`: how often it was revoked and admitted again; odd is `revoked`. 0 with `revoked` is what a
+    version without verdicts says.
+    """
 
     public_key: bytes
     boot: int = 0
@@ -44,6 +50,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     bulk: str = ""
     join: str = ""
     revoked: bool = False
+    verdicts: int = 0
 
     @property
     def id(self) -> NodeId:
@@ -52,15 +59,26 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     def joined(self, other: "Entry") -> "Entry":
         """The join with another entry of the same key."""
         later = max(self, other, key=lambda e: (e.boot, e.name, e.gossip, e.bulk, e.join))
-        return msgspec.structs.replace(later, revoked=self.revoked or other.revoked)
+        return later.judged(max(self.judgement, other.judgement))
+
+    @property
+    def judgement(self) -> int:
+        return max(self.verdicts, int(self.revoked))
+
+    def judged(self, verdicts: int) -> "Entry":
+        """The same facts under so many verdicts."""
+        return msgspec.structs.replace(self, revoked=verdicts % 2 == 1, verdicts=verdicts)
 
     def check(self) -> None:
         """Raises BadRoster."""
         sound = (
-            len(self.public_key) == KEY_LENGTH and 0 <= self.boot < MAX_BOOT and len(self.name) <= MAX_NAME
+            len(self.public_key) == KEY_LENGTH
+            and 0 <= self.boot < MAX_BOOT
+            and len(self.name) <= MAX_NAME
+            and 0 <= self.verdicts < MAX_BOOT
         )
         if not sound:
-            raise BadRoster("entry with a key, boot or name out of bounds")
+            raise BadRoster("entry with a key, boot, name or number of verdicts out of bounds")
         try:
             for address in filter(None, (self.gossip, self.bulk, self.join)):
                 split(address)
@@ -162,7 +180,7 @@ class Roster:
             for entry in entries:
                 entry.check()
                 known = held.get(entry.id)
-                after = entry if known is None else known.joined(entry)
+                after = (known or entry).joined(entry)
                 if after != known:
                     held[entry.id] = after
                     changed.add(entry.id)
@@ -176,9 +194,22 @@ class Roster:
         return frozenset(changed)
 
     def revoke(self, node: NodeId) -> bool:
-        """Refuse this node from now on, for ever. False: it was not listed, or revoked before."""
+        """Refuse this node from now on. False: it is not listed, or is revoked."""
+        return self._judge(node, revoked=True)
+
+    def readmit(self, node: NodeId) -> bool:
+        """Undo a revocation. False: there is none."""
+        return self._judge(node, revoked=False)
+
+    def _judge(self, node: NodeId, *, revoked: bool) -> bool:
         known = self.entry(node)
-        return known is not None and bool(self.join([msgspec.structs.replace(known, revoked=True)]))
+        if known is None or known.revoked == revoked:
+            return False
+        return bool(self.join([known.judged(known.judgement + 1)]))
+
+    def revoked(self) -> list[Entry]:
+        """The revocation list, by id."""
+        return [entry for entry in self.entries() if entry.revoked]
 
     def merge(self, data: bytes) -> bool:
         """Join an encoded roster; whether anything changed. Raises BadRoster."""
@@ -207,7 +238,7 @@ def decode(data: bytes) -> list[Entry]:
     """The entries in an encoded roster, unchecked. Raises BadRoster."""
     try:
         file = _decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRoster(f"no roster: {error}") from error
     if file.version != VERSION:
         raise BadRoster(f"a roster of version {file.version}; this node knows version {VERSION}")

@@ -2,13 +2,16 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from structlog import get_logger
 
 from gossip.identity import NodeId
-from node.security.exchange import Exchange
+from node.security.exchange import Exchange, ticket_news
+from node.security.keyring import KeyRing
 from node.security.roster import BadRoster, Roster
+from node.security.tickets import Ticket, Tickets
 
 ASK_PAUSE = 0.05  # seconds between two rounds of asking for keys we lack
 ASK_ROUNDS = 40  # for one key; whoever is spoken of later is asked for again
@@ -30,13 +33,15 @@ class Spread:
         roster: Roster,
         rng: random.Random,
         *,
+        tickets: Tickets | None = None,
+        ring: KeyRing | None = None,
         send: SendTo,
         live: Callable[[], Sequence[NodeId]],
         on_learned: Callable[[frozenset[NodeId]], None],
         pause: float,
     ) -> None:
         self._roster = roster
-        self._exchange = Exchange(roster)
+        self._exchange = Exchange(roster, tickets, ring)
         self._rng = rng
         self._send = send
         self._live = live
@@ -58,7 +63,7 @@ class Spread:
 
     def received(self, sender: NodeId, payload: bytes) -> None:
         try:
-            answers, changed = self._exchange.receive(payload)
+            answers, changed = self._exchange.receive(payload, sender, time.time())
         except BadRoster as error:
             self.rejected += 1
             log.debug("roster message rejected", sender=sender, error=str(error))
@@ -70,13 +75,24 @@ class Spread:
 
     def news(self, ids: Iterable[NodeId]) -> None:
         """Tell all live members of entries that changed here."""
-        for message in self._exchange.news(ids):
+        self._tell(self._exchange.news(ids))
+
+    def ticket_news(self, *tickets: Ticket) -> None:
+        """Tell all live members of a token that was made, used or withdrawn here."""
+        self._tell(ticket_news(tickets))
+
+    def key_news(self) -> None:
+        """Tell all live members the key that counts now."""
+        self._tell([self._exchange.key_news()])
+
+    def _tell(self, messages: Iterable[bytes]) -> None:
+        for message in messages:
             for node in self._live():
                 self._send(node, message)
 
     def offer(self, node: NodeId) -> None:
         """Compare rosters with a member that just came."""
-        self._send(node, self._exchange.offer())
+        self._send(node, self._exchange.offer(time.time()))
 
     def ask(self, node: NodeId) -> None:
         """A member is spoken of whose key is missing here: ask others, a few at a time, until one has it."""

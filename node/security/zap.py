@@ -1,39 +1,33 @@
 """The gate: the ZAP handler (RFC 27) of a ZeroMQ context, on a thread of its own.
 
-CURVE only. Domain `mesh` admits the keys of the roster and names the node id as user; domain `join` admits
-the derived join key. Sockets set ZAP_ENFORCE_DOMAIN, so with the thread dead the handshake fails: closed, not
-open. A key that leaves the roster keeps its live connections; receivers therefore check each message's
-sender.
+CURVE only. Domain `mesh` admits the keys of the roster and names the node id as user. Domain `join` admits any
+key and names that key as user: whoever gets through that handshake knew the join socket's public key and holds
+the secret half of its own, and has yet to prove that it may join. Sockets set ZAP_ENFORCE_DOMAIN, so with the
+thread dead the handshake fails: closed, not open. A key that leaves the roster keeps its live connections;
+receivers therefore check each message's sender.
 """
 
 import threading
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import parse_monitor_message
 
-from node.security.keys import Pair
 from node.security.roster import Roster
+from node.security.selftest import require_library
 from node.transport.base import SyncContext, SyncSocket
 
 MESH = b"mesh"
 JOIN = b"join"
 ENDPOINT = "inproc://zeromq.zap.01"
 VERSION = b"1.0"
-HANDSHAKE_FAILURES = (
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH,
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
-)
 
 
 class ZapHandler:
-    """`start` before the first socket binds, `stop` after the last closed. `join_key`: None: nobody joins."""
+    """`start` before the first socket binds, `stop` after the last closed."""
 
-    def __init__(self, context: SyncContext, roster: Roster, join_key: bytes | None = None) -> None:
+    def __init__(self, context: SyncContext, roster: Roster) -> None:
         self._context = context
         self._roster = roster
-        self._join_key = join_key
         self._stop_endpoint = f"inproc://gate-{id(self):x}"
         self._thread = threading.Thread(target=self._run, name="zap", daemon=True)
         self._socket: SyncSocket | None = None
@@ -47,7 +41,8 @@ class ZapHandler:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Raises ZMQError when the context has a handler already."""
+        """Raises ZMQError when the context has a handler already, Unguarded for a libzmq that cannot do this."""
+        require_library()
         self._socket = self._context.socket(zmq.REP, socket_class=zmq.Socket)
         self._socket.linger = 0
         self._socket.bind(ENDPOINT)
@@ -93,42 +88,4 @@ class ZapHandler:
         if domain == MESH:
             node = self._roster.admitted(key)
             return None if node is None else node.encode()
-        return JOIN if domain == JOIN and key == self._join_key else None
-
-
-class Unguarded(Exception):
-    """A socket lets strangers in: the node must not go on."""
-
-
-def require_guarded(context: SyncContext, address: str, server_key: bytes) -> None:
-    """Start-up self-test of a bound socket; blocks for milliseconds, at most 5 s. Raises Unguarded."""
-    if not refuses_strangers(context, address, server_key):
-        raise Unguarded(f"{address} did not refuse an unknown key: the start was stopped, for safety")
-
-
-def refuses_strangers(context: SyncContext, address: str, server_key: bytes, *, timeout: float = 5.0) -> bool:
-    """Self-test: whether the socket at `address` (`host:port`) turns away a key that nobody knows.
-
-    Blocks for up to `timeout` seconds. A node whose port answers False must not go on.
-    """
-    stranger = Pair(*zmq.curve_keypair())
-    with context.socket(zmq.DEALER, socket_class=zmq.Socket) as client:
-        client.linger = 0
-        client.curve_publickey, client.curve_secretkey = stranger.public, stranger.secret
-        client.curve_serverkey = server_key
-        client.ipv6 = address.startswith("[")
-        with client.get_monitor_socket() as monitor:
-            client.connect(f"tcp://{address}")
-            refused = _refused(monitor, timeout)
-            client.disable_monitor()
-        return refused
-
-
-def _refused(monitor: SyncSocket, timeout: float) -> bool:
-    while monitor.poll(int(timeout * 1000)):
-        event = parse_monitor_message(monitor.recv_multipart())["event"]
-        if event in HANDSHAKE_FAILURES:
-            return True
-        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            return False
-    return False
+        return key if domain == JOIN else None

@@ -130,6 +130,7 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._run_jobs, self._stop_job, self._calls = run, stop, calls
         self._writer.start()
+        self.keeping.begin()
         self.core.start(boottime(), wall_ms())
         self.spawn(self.keeping.run())
         self._tick()

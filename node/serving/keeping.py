@@ -6,7 +6,7 @@ rows are made durable on the log's thread, and only then is the log before it le
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -35,6 +35,8 @@ PIECE = 1 << 20
 EXPIRE_EVERY = 600.0
 STRANGER_SECONDS = 600.0
 """How long facts of a batch that nobody knows are kept: its part may still be under way."""
+MAX_EARLY = 600.0
+"""Seconds until a batch that ended in the future, by another node's clock, is looked at again."""
 MAX_BASE = 256 << 20
 
 _encoder = msgspec.msgpack.Encoder()
@@ -56,8 +58,11 @@ class Pace(NamedTuple):
 
 
 class _Coming(NamedTuple):
+    """A transfer under way. `names`: of the rows that have come."""
+
     serial: int
     data: bytearray
+    names: set[str]
 
 
 class Keeping:
@@ -67,6 +72,8 @@ class Keeping:
         self.driver, self.core, self.archive, self.pace = driver, driver.core, archive, pace
         self.folds = 0
         self._changed: dict[int, float] = {}
+        self._early: dict[int, float] = {}
+        """Slots folded before all that is over was settled, and when it will be"""
         self._shadowed: dict[tuple[int, str], Row] = {}
         """Rows whose batch is alive again: it is counted there"""
         self._strangers: dict[tuple[int, str], float] = {}
@@ -74,6 +81,7 @@ class Keeping:
         self._offers: asyncio.Queue[tuple[NodeId, int]] = asyncio.Queue()
         self._offered: set[tuple[NodeId, int]] = set()
         self._serial = 0
+        self._next_expiry = 0.0
 
     # ---- life
 
@@ -83,24 +91,36 @@ class Keeping:
             self.core.replicator.restore(base)
             self.driver.places.trim(base.slot, self.core.replicator.ledger(base.slot).floors)
 
-    async def run(self) -> None:
-        self._shadow_loaded()
+    def begin(self) -> None:
+        """The log is read, nobody has looked at it yet: what is archived and in the log again is one."""
+        for slot, ledger in self.core.replicator.ledgers.items():
+            for row in self.archive.outlines(slot):
+                if row.batch in ledger.batches:
+                    self.core.replicator.thaw(slot, self._recall(slot, row.batch))
         now = self.driver.now()
         self._changed = dict.fromkeys(self.core.replicator.ledgers, now)
+        self._next_expiry = now
+        self.core.recall = self._recall
         self.core.listeners.append(self._note)
+
+    async def run(self) -> None:
         self.driver.spawn(self._send_offers())
-        next_expiry = now
         while True:
             await asyncio.sleep(INTERVAL)
-            now = self.driver.now()
-            self._thaw_strangers(now)
-            for slot in self._due(now):
-                self._fold(slot)
+            for _ in self.look():
                 await asyncio.sleep(0)
-            self._store()
-            if now >= next_expiry:
-                next_expiry = now + EXPIRE_EVERY
-                self._expire()
+
+    def look(self) -> Iterator[None]:
+        """What is due now, in steps: others may have a turn between them."""
+        now = self.driver.now()
+        self._look_for_lost(now)
+        for slot in self._due(now):
+            self._fold(slot)
+            yield
+        self._store()
+        if now >= self._next_expiry:
+            self._next_expiry = now + EXPIRE_EVERY
+            self._expire()
 
     def close(self) -> None:
         self.archive.close()
@@ -108,26 +128,19 @@ class Keeping:
     def _note(self, slot: int, _changes: list[Change], _author: Writer) -> None:
         self._changed[slot] = self.driver.now()
 
-    def _shadow_loaded(self) -> None:
-        """A row whose batch is alive in its base or in the log is counted there."""
-        for slot, ledger in self.core.replicator.ledgers.items():
-            for row in self.archive.outlines(slot):
-                entry = ledger.batches.get(row.batch)
-                if entry is not None and entry.parts:
-                    self._shadow(slot, row)
-
     def _shadow(self, slot: int, row: Row) -> None:
-        counted = self.archive.get(slot, row.batch)
-        if counted is not None and (slot, row.batch) not in self._shadowed:
-            self._shadowed[slot, row.batch] = counted
-            self.archive.discount(slot, counted, -1)
+        """The batch of this row is alive, and counted there."""
+        if (slot, row.batch) not in self._shadowed:
+            self._shadowed[slot, row.batch] = row
+            self.archive.discount(slot, row, -1)
 
     # ---- folding
 
     def _due(self, now: float) -> list[int]:
         ledgers = self.core.replicator.ledgers
         grown = {slot: ledger.growth for slot, ledger in ledgers.items() if ledger.growth}
-        chosen = [slot for slot in grown if now - self._changed.get(slot, now) >= self.pace.quiet]
+        chosen = [slot for slot, at in self._early.items() if now >= at]
+        chosen += [slot for slot in grown if now - self._changed.get(slot, now) >= self.pace.quiet]
         if sum(grown.values()) > self.pace.growth:
             chosen += sorted(grown, key=lambda slot: (-grown[slot], slot))
         chosen += self._holding_the_log()
@@ -146,6 +159,10 @@ class Keeping:
         ended = {
             name: told for name in list(ledger.batches) if (told := over(self.core, slot, name)) is not None
         }
+        early = [told.ended_ms - horizon for told in ended.values() if told.ended_ms > horizon]
+        self._early.pop(slot, None)
+        if early:
+            self._early[slot] = self.driver.now() + min(max(early) / 1000, MAX_EARLY)
         ended = {name: told for name, told in ended.items() if told.ended_ms <= horizon}
         lasting_ms = self.core.table.wall_ms - int(self.pace.retention * 1000)
         gone = [name for name, told in ended.items() if not told.lasting and told.ended_ms < lasting_ms]
@@ -218,19 +235,24 @@ class Keeping:
 
     def thaw(self, slot: int, batch: str) -> None:
         """Put an archived batch back into the ledger, before something is written about it."""
-        row = self.find(slot, batch)
-        if row is not None:
-            self._shadow(slot, row)
-            self.core.replicator.thaw(slot, unpacked(row.data))
+        if self.find(slot, batch) is not None:
+            self.core.replicator.thaw(slot, self._recall(slot, batch))
             self._changed[slot] = self.driver.now()
             self.driver.kick()
 
-    def _thaw_strangers(self, now: float) -> None:
-        """Somebody wrote about batches that are archived here."""
+    def _recall(self, slot: int, batch: str) -> list[Kept]:
+        """The facts of an archived batch, which counts as alive from here on."""
+        row = None if (slot, batch) in self._shadowed else self.archive.get(slot, batch)
+        if row is None:
+            return []
+        self._shadow(slot, row)
+        return unpacked(row.data)
+
+    def _look_for_lost(self, now: float) -> None:
+        """Note since when batches are strangers; find whose the new values of archived facts are."""
         strangers, self.core.strangers = self.core.strangers, set()
-        for slot, batch in strangers:
+        for slot, batch in sorted(strangers):
             self._strangers.setdefault((slot, batch), now)
-            self.thaw(slot, batch)
         for slot, ledger in self.core.replicator.ledgers.items():
             if ledger.unresolved:
                 self._resolve(slot, ledger)
@@ -265,21 +287,26 @@ class Keeping:
         while True:
             to, slot = await self._offers.get()
             self._offered.discard((to, slot))
-            for message in self._transfer(slot):
+            for message in self.transfer(slot):
                 for _ in range(50):
                     if self.driver.send(to, message) or to not in self.core.ownership.live():
                         break
                     await asyncio.sleep(0.1)
                 await asyncio.sleep(0)
 
-    def _transfer(self, slot: int) -> Iterable[messages.Message]:
-        """The rows in pieces, then the base as it is after them."""
+    def transfer(self, slot: int) -> Iterable[messages.Message]:
+        """The rows in pieces, then the base; both as they are after a fold."""
         ledger = self.core.replicator.ledgers.get(slot)
         if ledger is None or ledger.unresolved:
             return
+        self._fold(slot)
+        names = self.archive.names(slot)
+        data = bases.encode(ledger.base([name for name in names if name not in ledger.batches]))
+        self._store()
+        self._serial += 1
+        serial = self._serial
         rows: list[tuple[str, bytes]] = []
         size = 0
-        names = self.archive.names(slot)
         for name in names:
             row = self.archive.get(slot, name)
             if row is None:
@@ -287,55 +314,57 @@ class Keeping:
             rows.append((name, _encoder.encode(row)))
             size += len(row.data)
             if size > PIECE:
-                yield messages.Archived(slot, rows)
+                yield messages.Archived(slot, serial, rows)
                 rows, size = [], 0
         if rows:
-            yield messages.Archived(slot, rows)
-        self._fold(slot)
-        archived = self.archive.names(slot)
-        data = bases.encode(ledger.base([name for name in archived if name not in ledger.batches]))
-        self._store()
-        self._serial += 1
-        for name in sorted(set(archived) - set(names)):
-            if (row := self.archive.get(slot, name)) is not None:
-                yield messages.Archived(slot, [(name, _encoder.encode(row))])
+            yield messages.Archived(slot, serial, rows)
         for at in range(0, len(data), PIECE):
-            yield messages.BasePiece(slot, self._serial, at, len(data), data[at : at + PIECE])
+            yield messages.BasePiece(slot, serial, at, len(data), data[at : at + PIECE])
 
     def received(self, sender: NodeId, message: messages.Archived | messages.BasePiece) -> None:
         try:
             if isinstance(message, messages.Archived):
-                self._take_rows(message)
+                self._take_rows(message, self._transfer(sender, message))
             else:
                 self._take_piece(sender, message)
         except (ValueError, msgspec.DecodeError) as error:
             self.driver.dropped += 1
             log.warning("a base was dropped", sender=sender, error=str(error))
 
-    def _take_rows(self, message: messages.Archived) -> None:
+    def _transfer(self, sender: NodeId, message: messages.Archived | messages.BasePiece) -> _Coming:
+        """The transfer that the message belongs to; a later one takes the place of an earlier."""
+        coming = self._coming.get((sender, message.slot))
+        if coming is None or coming.serial != message.serial:
+            coming = self._coming[sender, message.slot] = _Coming(message.serial, bytearray(), set())
+        return coming
+
+    def _take_rows(self, message: messages.Archived, coming: _Coming) -> None:
         for name, data in message.rows:
             row = _decoder.decode(data)
             if row.batch != name or not 0 <= message.slot < self.core.config.slots:
                 raise ValueError(f"row of {row.batch!r} under the name {name!r}")
             unpacked(row.data)
+            coming.names.add(name)
             mine = self.archive.get(message.slot, name)
-            self._put(message.slot, row if mine is None else merged(mine, row))
+            row = row if mine is None else merged(mine, row)
+            self._put(message.slot, row)
             ledger = self.core.replicator.ledgers.get(message.slot)
             if ledger is not None and name in ledger.batches:
                 self._shadow(message.slot, row)
+                self.core.replicator.thaw(message.slot, unpacked(row.data))
 
     def _take_piece(self, sender: NodeId, piece: messages.BasePiece) -> None:
-        coming = self._coming.get((sender, piece.slot))
-        if piece.offset == 0:
-            coming = self._coming[sender, piece.slot] = _Coming(piece.serial, bytearray())
-        if coming is None or coming.serial != piece.serial or len(coming.data) != piece.offset:
+        coming = self._transfer(sender, piece)
+        if len(coming.data) != piece.offset:
             return  # a piece was lost; the base is offered again
         if len(coming.data) + len(piece.data) > min(piece.size, MAX_BASE):
             raise ValueError("base larger than announced")
         coming.data.extend(piece.data)
         if len(coming.data) == piece.size:
             del self._coming[sender, piece.slot]
-            self._adopt(bases.decode(bytes(coming.data)), piece.slot)
+            base = bases.decode(bytes(coming.data))
+            if coming.names.issuperset(base.archived):
+                self._adopt(base, piece.slot)
 
     def _adopt(self, base: Base, slot: int) -> None:
         """Take the base; it is on the disk before anything that stands on it is acknowledged."""

@@ -16,7 +16,8 @@ from node.core import Core
 from node.counts import counted
 from node.execution.roots import split
 from node.messages import Facts
-from node.schema import Cluster, Node, Task, TaskSpec
+from node.schema import Cluster, Drain, Node, Task, TaskSpec
+from node.serving import shortage
 from node.serving.driver import boottime, wall_ms
 from node.stewardship.specs import decode_spec
 from node.views import instant
@@ -47,6 +48,9 @@ class Overview:
         self._counted: tuple[float, dict[str, int]] = (-1e9, {})
         self._history: deque[tuple[float, int, int]] = deque()
         self._process = psutil.Process()
+        self.drain: Callable[[], dict[str, Any] | None] = lambda: None
+        self.refused: Callable[[], int] = lambda: 0
+        """handshakes, hellos and messages that were turned away"""
 
     # ---- status
 
@@ -55,7 +59,12 @@ class Overview:
         now = boottime()
         if now - self._counted[0] > COUNT_EVERY:
             self._counted = (now, counted(self.core, self._archived))
-        return {"tasks": self._counted[1], "load": self.load()}
+        return {
+            "tasks": self._counted[1],
+            "load": self.load(),
+            "drain": self.drain(),
+            "short": shortage.told(self.core.custody.short()),
+        }
 
     def load(self) -> dict[str, float]:
         tasks, records = self._rates()
@@ -66,6 +75,8 @@ class Overview:
             "queued": float(sum(len(g.pending) for gs in self.core.table.bulk.values() for g in gs)),
             "tasks_per_s": tasks,
             "records_per_s": records,
+            "refused": float(self.refused()),
+            "replica_lag_p99": round(self.core.replicator.lag.p99(), 4),
         }
 
     def _rates(self) -> tuple[float, float]:
@@ -111,11 +122,15 @@ class Overview:
             if answers.get(node) is None:
                 found.append(f"node {self._name(node)} is a member but did not answer")
             elif not self.core.ownership.ready(node):
-                found.append(f"node {self._name(node)} is not ready")
+                reason = self.core.ownership.members[node].meta.reason
+                found.append(f"node {self._name(node)} is not ready{': ' if reason else ''}{reason}")
         for node, member in sorted(self.core.ownership.members.items()):
             if member.state is State.DEAD:
                 found.append(f"node {member.meta.name} ({node}) is dead")
-        return found
+        return [
+            *found,
+            *shortage.warnings(self.core, [answer.get("short") for answer in answers.values() if answer]),
+        ]
 
     def node(self, node: NodeId, answer: Any) -> Node:
         member = self.core.ownership.members[node]
@@ -135,6 +150,9 @@ class Overview:
             plugins=dict(facts.plugins) if facts else {},
             ready=member.meta.ready,
             paused=facts.paused if facts else False,
+            reason=member.meta.reason or None,
+            draining=member.meta.weight == 0,
+            drain=msgspec.convert(answer["drain"], Drain) if answer and answer.get("drain") else None,
         )
 
     def _name(self, node: NodeId) -> str:

@@ -17,10 +17,10 @@ from node.leases.service import Locks
 from node.schema import Cluster, Coverage, ErrorEntry, Lock, Node, Page, Run, Shard, Task, Why
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
-from node.serving.driver import PauseNode
 from node.serving.export import Exporter, exported
 from node.serving.hub import Hub
 from node.serving.local import Local
+from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.reasons import why
 from plugins.registry import Registry
@@ -51,15 +51,15 @@ class MeshService:
         *,
         facts: Callable[[], Facts],
         ready: Callable[[], tuple[bool, list[str]]],
-        pause_node: PauseNode,
+        nodes: Nodes,
         exporter: Exporter,
         locks: Locks,
+        compared: Callable[[], bool] = lambda: True,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
         self._registry = registry
-        self._facts, self._ready, self._pause_node = facts, ready, pause_node
-        self._exporter = exporter
-        self._locks = locks
+        self._facts, self._ready, self._nodes = facts, ready, nodes
+        self._exporter, self._compared, self._locks = exporter, compared, locks
 
     def operations(self) -> dict[str, Operation]:
         """What other nodes may ask of this one."""
@@ -68,7 +68,7 @@ class MeshService:
             "submit": local.submit, "task": local.task, "runs": local.runs, "shards": local.shards,
             "coverage": local.coverage, "errors": local.errors, "letters": local.letters, "needs": local.needs,
             "query": local.listing.query, "resolve": local.listing.resolve, "control": local.control,
-            "piece": self._exporter.piece, "status": self.overview.status, "node-control": self._node_control,
+            "piece": self._exporter.piece, "status": self.overview.status, **self._nodes.operations(),
         }  # fmt: skip
 
     # ---- routing
@@ -86,6 +86,7 @@ class MeshService:
         if write and here:
             nodes = [self.core.me, *(node for node in nodes if node != self.core.me)]
         missing: Refused | None = None
+        silent = False
         for node in nodes:
             try:
                 if node == self.core.me:
@@ -93,16 +94,27 @@ class MeshService:
                 timeout = READ_TIMEOUT if here and not write else CALL_TIMEOUT
                 return await self.calls.call(node, operation, arguments, timeout=timeout)
             except NoAnswer:
-                continue
+                silent = True
             except Refused as refused:
                 if refused.problem.status != 404:
                     raise
                 missing = refused  # another replica may have heard of it already
-        if missing is not None:
+        self._require_compared()
+        if missing is not None and not silent:
             raise missing
-        nobody = refuse(503, "no-replica", f"no live replica of slot {slot:03x} answered")
+        which = "not every" if missing is not None else "no"
+        nobody = refuse(503, "no-replica", f"{which} live replica of slot {slot:03x} answered")
         nobody.retry_after = 1.0
         raise nobody
+
+    def _require_compared(self) -> None:
+        """Raises Refused 503 where this node has just started: what it does not know may be there all the same."""
+        if not self._compared():
+            refused = refuse(
+                503, "comparing", "this node is comparing its state with its peers; ask another one"
+            )
+            refused.retry_after = 1.0
+            raise refused
 
     async def _everywhere(self, operation: str, arguments: dict[str, Any]) -> dict[NodeId, Any]:
         """Every live node's answer; None where there was none in time."""
@@ -279,6 +291,7 @@ class MeshService:
 
     async def query(self, query: Query) -> Page:
         """One page over all slots: each node is asked once, the answers are merged in id order."""
+        self._require_compared()
         by_node, missing = self._stewards()
         after = parse(query.cursor) if query.cursor else None
         if query.cursor and after is None:
@@ -316,23 +329,10 @@ class MeshService:
         return self.overview.cluster(await self._everywhere("status", {}))
 
     async def node_control(self, node: str, action: str) -> Node:
-        target = self.overview.find(node)
-        if target == self.core.me:
-            answer = await self._node_control({"action": action})
-        else:
-            try:
-                answer = await self.calls.call(
-                    target, "node-control", {"action": action}, timeout=CALL_TIMEOUT
-                )
-            except NoAnswer as error:
-                refused = refuse(503, "no-answer", str(error))
-                refused.retry_after = 1.0
-                raise refused from None
-        return self.overview.node(target, answer)
+        return await self._nodes.control(node, action)
 
-    async def _node_control(self, arguments: dict[str, Any]) -> Any:
-        self._pause_node(paused=arguments["action"] == "pause")
-        return await self.overview.status({})
+    async def forget_node(self, node: str) -> Node:
+        return await self._nodes.forget(node)
 
     def plugins(self) -> list[dict[str, Any]]:
         return [msgspec.to_builtins(info) for info in self._registry.describe()]

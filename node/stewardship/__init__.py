@@ -20,9 +20,13 @@ more.
   Nothing that a steward believes protects the data: the sink's compare-and-set does. A steward that is wrong
   costs time.
 - A task with `on_partition = "pause"` is leased only while the steward holds the slot's majority lease (`node.leases`).
+- A slot moves back to a preferred replica when that is stable (`damping`: the longer the more often it died) and
+  has all that the steward has. A claim of a node that was cut off from most replicas is claimed over, once for each
+  return.
+- A drained node ranks for no slot; it hands every slot over, and may stop when other disks hold its copies.
 - The ledger's positions are hints; what is final in the ledger is final.
 
-`ownership` decides who stewards a slot, `backlog` what comes next, `bulk` and `work` hold what is to be
-done, `run` is one
-run's state, `eligibility` says which nodes can, `steward` ties them together.
+`ownership` decides who stewards a slot, `handover` to whom it goes, `custody` knows who has a copy, `arrears` how
+far this node is behind; `backlog` what comes next, `bulk` and `work` hold what is to be done, `run` is one run's
+state, `eligibility` says which nodes can, `steward` ties them together.
 """

@@ -66,6 +66,11 @@ class Backlog:
         self._where: dict[int, tuple[int, bool]] = {}
         """id of a queued item -> its class and kind when it was pushed"""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is queued and not parked."""
+        return bool(self._where)
+
     def push(self, item: Item) -> None:
         if not item.queued:
             item.queued = True

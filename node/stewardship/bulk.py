@@ -80,6 +80,7 @@ class BulkGroup:
     def drop_done(self, done: BitMap) -> None:
         """Another steward's outcomes say that these are over."""
         self.pending = deque(index for index in self.pending if index not in done)
+        self.leased = {index: lease for index, lease in self.leased.items() if index not in done}
 
     def take_outcomes(self, at_ms: int) -> Outcomes | None:
         if not self.outcomes:

@@ -20,7 +20,7 @@ from node.stewardship.work import TaskWork, WorkKey, needs_of
 from plugins.api import Range, ShardPlan, Since
 from sharding.balance import choose
 from sharding.key import TaskId, parse
-from state.model import FIRST_RUN, PlannedShard
+from state.model import FIRST_RUN, PlannedShard, Token
 
 BULK_AT_ONCE = 500
 MAX_TURNS = 400
@@ -124,6 +124,8 @@ class Leasing:
         self._loads = None
         given = 0
         for _ in range(MAX_TURNS):
+            if not self.table.backlog.waiting:
+                return
             room = [self._credit_of(node) for node in self._everyone()]
             item = self.table.backlog.next(
                 solo=any(credit.solo > 0 for credit in room), other=any(credit.other > 0 for credit in room)
@@ -267,6 +269,17 @@ class Leasing:
                 by_node.setdefault(shard.node, []).append(run.job_key(str(work.id), shard))
         for node, keys in by_node.items():
             self.table.effects.append(Send(node, messages.Revoke(keys, run.token, drain)))
+
+    def revoke_bulk(self, group: BulkGroup, token: Token | None) -> None:
+        """The same for a bulk group: whoever stewards it next cannot stop what it has not leased."""
+        if token is None:
+            return
+        by_node: dict[NodeId, list[JobKey]] = {}
+        for index, (node, _) in group.leased.items():
+            task = str(TaskId(self.table.region, group.slot, group.batch, index))
+            by_node.setdefault(node, []).append(JobKey(task, FIRST_RUN, "solo", "0"))
+        for node, keys in by_node.items():
+            self.table.effects.append(Send(node, messages.Revoke(keys, token, drain=True)))
 
     def node_lost(self, node: NodeId) -> None:
         """The node died, left, or came back as another life: what it had leased is to be leased again."""

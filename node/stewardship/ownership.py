@@ -6,19 +6,17 @@ import msgspec
 
 from gossip.identity import NodeId
 from gossip.member import Member, State
+from node.stewardship.damping import Damping
 from sharding.placement import Placement
 from state.ledger import Ledger
 from state.model import NO_TOKEN, Token
 
 
 class OwnershipConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`takeover_delay`: seconds from a steward's death to the take-over; shorter recovers sooner, and runs
-    more
-    twice when a death was wrong. `stable_after`: seconds a returning replica must be alive before it gets
-    its slots
-    back; shorter moves more under flapping. `replace_after`: seconds a dead member still counts as a
-    replica, so that
-    a restart copies nothing.
+    """`takeover_delay`: seconds from a steward's death to the take-over; shorter recovers sooner, and runs more
+    twice when a death was wrong. `stable_after`: seconds a returning replica must be alive before it gets its
+    slots back (longer for one that died often: `damping`); shorter moves more under flapping. `replace_after`:
+    seconds a dead member still counts as a replica, so that a restart copies nothing.
     """
 
     takeover_delay: float = 2.0
@@ -38,6 +36,9 @@ class Ownership:
         self.config = config
         self.members: Mapping[NodeId, Member] = {}
         self.placement = Placement((), slots=1)
+        self.damping = Damping()
+        self.leaving = False
+        self._outvoted: dict[int, tuple[str, float]] = {}
 
     def live(self) -> frozenset[NodeId]:
         return frozenset(node for node, member in self.members.items() if _alive(member))
@@ -90,9 +91,37 @@ class Ownership:
         for node in self.placement.owners(slot):
             if node == self.me:
                 return None
-            if self.ready(node) and now - self.members[node].since >= self.config.stable_after:
+            if self.ready(node) and self._stable(node, now):
                 return node
         return None
+
+    def intruder(self, slot: int, node: str, now: float) -> float | None:
+        """When `node` came back, if it must have claimed the slot while it was cut off: it was dead until just now,
+        and most replicas of the slot, this node among them, were here all the time. After a one-way cut two nodes
+        may each see the other so: `outvotes` says yes once for each return.
+        """
+        member = self.members.get(NodeId(node))
+        if member is None or not self.damping.deaths(member.id, now) or self._stable(member.id, now):
+            return None
+        owners = self.placement.owners(slot)
+        stayed = [
+            one
+            for one in owners
+            if one == self.me or (one != node and self.ready(one) and self.members[one].since < member.since)
+        ]
+        return member.since if self.me in owners and 2 * len(stayed) > len(owners) else None
+
+    def outvotes(self, slot: int, node: str, now: float) -> bool:
+        """Whether the steward that we were is to claim the slot again, over the claim of an intruder."""
+        back = self.intruder(slot, node, now)
+        if self.leaving or back is None or self._outvoted.get(slot) == (node, back):
+            return False
+        self._outvoted[slot] = (node, back)
+        return True
+
+    def _stable(self, node: NodeId, now: float) -> bool:
+        wanted = self.damping.stable_after(node, self.config.stable_after, now)
+        return now - self.members[node].since >= wanted
 
 
 def next_token(claim: Token, me: NodeId, boot: int) -> Token:

@@ -14,6 +14,7 @@ from node.stewardship.work import TaskWork
 from plugins import ordering
 from sharding.key import parse
 from state import model
+from state.entries import RunFacts
 from state.model import Cleared, Finished, Letters, Plan, PlannedShard, Progress, Totals
 
 MAX_PLAN = 900 << 10
@@ -163,6 +164,24 @@ class Recording:
         """Works whose plan is durable now."""
         return self.waiting.pop(ticket, [])
 
+    def await_own_plan(self, work: TaskWork, run: RunWork, facts: RunFacts) -> None:
+        """A run that this life gave away and has back: its plan may be on no disk yet."""
+        if self.table.writer in facts.plans and run.phase == "shards" and self.table.replicator.unsettled:
+            run.phase = "wait"
+            barrier = self.table.replicator.write(work.id.slot, (), self.table.now)
+            self.waiting[barrier] = [work]
+
+    def wait_on(self, ticket: int) -> None:
+        """The disk was too slow for the ticket: an empty write, which is durable after all before it, takes over.
+
+        A plan that is leased and then lost with a crash would be made again with other shards, and what the first
+        ones had committed would be collected twice.
+        """
+        works = self.settled(ticket)
+        if works:
+            barrier = self.table.replicator.write(works[0].id.slot, (), self.table.now)
+            self.waiting[barrier] = works
+
     def _done(self, work: TaskWork, run: RunWork, shard: ShardWork) -> None:
         shard.state, shard.error, shard.code = "succeeded", "", ""
         if shard is run.step:
@@ -206,6 +225,17 @@ class Recording:
             self.finish(work, run, "failed", error=_failure(run))
         else:
             self.table.wake(work, self.table.now)
+
+    def end_if_over(self, work: TaskWork) -> None:
+        """A run that was taken over between the end of its last shard and its own."""
+        run = work.run
+        if run is None or run.phase != "shards" or run.open_shards():
+            return
+        if run.failed():
+            self.finish(work, run, "failed", error=_failure(run))
+        elif run.solo:
+            run.published = True
+            self.finish(work, run, "partial" if run.with_letters else "succeeded")
 
     def finish(self, work: TaskWork, run: RunWork, state: str, *, error: str = "") -> None:
         """The run is over; its cursor moves now, once, if it succeeded."""

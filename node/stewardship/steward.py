@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 
 from gossip.identity import NodeId
-from node import messages
-from node.effects import Effect, Send
+from node.effects import Effect
 from node.execution.executor import Credit
 from node.execution.jobs import Job, Report
 from node.leases.keeper import Keeper
+from node.stewardship import handover
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
 from node.stewardship.preparation import prepare
@@ -27,8 +27,6 @@ from state.model import Part, Wish
 UNPARK_INTERVAL = 0.25
 """Seconds between tries of work that no node could take; shorter costs more where much waits for one node."""
 HANDOVER_INTERVAL = 1.0
-MAX_HANDOVER = 256
-"""Slots handed over at once to one node."""
 
 
 class Steward:
@@ -53,6 +51,8 @@ class Steward:
         self._adopted: dict[tuple[int, str], set[int]] = {}
         """Parts that are on the table, by slot and batch."""
         self._recheck_all = False
+        self._recheck_at = 0.0
+        """When the slots of those that died last can be taken over."""
         self._next_unpark = 0.0
         self._next_handover = 0.0
 
@@ -80,6 +80,7 @@ class Steward:
     def members(self, gone: Iterable[NodeId]) -> None:
         """The members changed; `gone`: lives of nodes that ended."""
         self._recheck_all = True
+        self._recheck_at = self.table.now + self.table.ownership.config.takeover_delay
         for node in gone:
             self.leasing.node_lost(node)
 
@@ -101,8 +102,11 @@ class Steward:
         if answer is not None:
             self.table.effects.append(answer)
 
-    def settled(self, ticket: int) -> None:
-        """A write of ours is as durable as it gets: plans that waited for it are leased."""
+    def settled(self, ticket: int, level: int) -> None:
+        """A write of ours is as durable as it gets: plans that waited for it are leased, unless it is on no disk."""
+        if not level:
+            self.recording.wait_on(ticket)
+            return
         for work in self.recording.settled(ticket):
             run = work.run
             if run is None or run.phase != "wait":
@@ -110,7 +114,10 @@ class Steward:
             facts = work.facts.runs.get(run.name)
             plan = join.plan_of(facts) if facts is not None else None
             assert plan is not None
-            run.adopt_plan(plan.shards)
+            if run.shards:  # taken over from an earlier stewardship of this life
+                run.phase = "shards"
+            else:
+                run.adopt_plan(plan.shards)
             run.advance()
             self._go_on(work)
 
@@ -124,10 +131,13 @@ class Steward:
             table.backlog.unpark()
         for work in table.due():
             self._go_on(work)
+        if 0.0 < self._recheck_at <= table.now:
+            self._recheck_at = 0.0
+            self._recheck_all = True
         if table.now >= self._next_handover:
             self._next_handover = table.now + HANDOVER_INTERVAL
             self._recheck_all = True
-            self._hand_over()
+            table.effects += handover.returned(table)
 
     def flush(self) -> list[Effect]:
         """Look at what changed, lease what can be leased, write what is to be recorded."""
@@ -168,14 +178,23 @@ class Steward:
 
     def _recheck(self, slot: int) -> None:
         ledger = self.table.replicator.ledgers.get(slot)
-        if ledger is None or not ledger.batches:
+        if ledger is None or not (ledger.batches or slot in self.table.mine):
             return
         mine = self.table.ownership.steward(slot, ledger, self.table.now) == self.table.me
         if mine and slot not in self.table.mine:
             self.table.mine[slot] = None
             self._adopt_slot(slot)
+            if ledger.claim()[1] not in ("", self.table.me) and self.table.has_work(slot):
+                self.table.token(
+                    slot
+                )  # claimed at once: its holder must not have it back the moment it returns
         elif not mine and slot in self.table.mine:
+            again = self.table.ownership.outvotes(slot, ledger.claim()[1], self.table.now)
             self._release_slot(slot)
+            if again:  # who was cut off has claimed it meanwhile: it stays here, under a newer token
+                self.table.mine[slot] = None
+                self.table.token(slot)
+                self._adopt_slot(slot)
 
     def _adopt_slot(self, slot: int) -> None:
         for batch in sorted(self.table.replicator.ledger(slot).batches):
@@ -190,6 +209,7 @@ class Steward:
             self.table.backlog.remove(work)
         for where in [where for where in self.table.bulk if where[0] == slot]:
             for group in self.table.bulk.pop(where):
+                self.leasing.revoke_bulk(group, self.table.mine[slot])
                 self.table.backlog.remove(group)
         self._adopted = {where: parts for where, parts in self._adopted.items() if where[0] != slot}
         del self.table.mine[slot]
@@ -209,28 +229,10 @@ class Steward:
             self._fresh.discard((slot, name))
         self._touched = {key for key in self._touched if key[0] != slot or key[1] not in names}
 
-    def _hand_over(self) -> None:
-        """Give slots back to replicas that are preferred to us, stable, and have what we have."""
-        offers: dict[NodeId, list[int]] = {}
-        for slot in sorted(self.table.mine):
-            node = self.table.ownership.successor(slot, self.table.now)
-            if node is not None and node in self.table.replicator.synced:
-                slots = offers.setdefault(node, [])
-                if len(slots) < MAX_HANDOVER:
-                    slots.append(slot)
-        for node, slots in offers.items():
-            self.table.effects.append(Send(node, messages.Handover(slots)))
-
     def give_away(self) -> None:
-        """This node leaves: every slot goes to its next replica now."""
-        offers: dict[NodeId, list[int]] = {}
-        for slot in sorted(self.table.mine):
-            owners = self.table.ownership.placement.owners(slot)
-            node = next((n for n in owners if n != self.table.me and self.table.ownership.ready(n)), None)
-            if node is not None:
-                offers.setdefault(node, []).append(slot)
-        for node, slots in offers.items():
-            self.table.effects.append(Send(node, messages.Handover(slots)))
+        """This node leaves."""
+        self.table.ownership.leaving = True
+        self.table.effects += handover.parting(self.table)
 
     # ---- tasks
 
@@ -325,17 +327,14 @@ class Steward:
             work.collect_due(self.table.wall_ms)
         if work.run is None and not work.desired.paused and (request := work.next_request()) is not None:
             self._begin(work, request)
+        self.recording.end_if_over(work)
         if work.scheduled:  # also while a run goes on: what falls due meanwhile is skipped or queued
-            self.table.wake(work, self.table.now + self._until_next(work))
+            self.table.wake(work, self.table.now + work.until_next(self.table.wall_ms))
         if work.run is not None:
             self._queue(work)
         elif not work.scheduled and work.next_request() is None:
             self.table.backlog.remove(work)
             del self.table.works[work.key]
-
-    def _until_next(self, work: TaskWork) -> float:
-        after = max(work.last_scheduled_ms(), self.table.wall_ms)
-        return min(60.0, max(0.0, (work.next_after(after) - self.table.wall_ms) / 1000))
 
     def _queue(self, work: TaskWork) -> None:
         if work.desired.paused:
@@ -392,5 +391,7 @@ class Steward:
             and (plan := join.plan_of(facts))
         ):
             run.adopt_plan(plan.shards)
+        if facts is not None and not solo and not replay:
+            self.recording.await_own_plan(work, run, facts)
         self.table.notice(work, "running", run=run.name)
         return run

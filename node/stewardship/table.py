@@ -4,7 +4,9 @@ written.
 
 import heapq
 import random
+from collections.abc import Callable
 
+from gossip.identity import NodeId
 from node.effects import Effect, Notice
 from node.replication import Replicator
 from node.stewardship.backlog import Backlog
@@ -30,6 +32,8 @@ class Table:
         self.region = region
         self.rng = rng
         self.writer = replicator.writer
+        self.has_all: Callable[[int, NodeId], bool] = lambda _slot, _node: True
+        """Whether a replica has what this node, itself none any more, has of a slot."""
         self.now = 0.0
         self.wall_ms = 0
         self.mine: dict[int, Token | None] = {}
@@ -47,6 +51,19 @@ class Table:
         """A number that this writer has not used: the `n` of immutable facts."""
         self._serial += 1
         return self._serial
+
+    def has_work(self, slot: int) -> bool:
+        """Whether anything of the slot is on the table."""
+        return any(
+            (slot, name) in self.bulk or any((slot, name, index) in self.works for index in entry.tasks)
+            for name, entry in self.replicator.ledger(slot).batches.items()
+        )
+
+    def may_have(self, slot: int, node: NodeId) -> bool:
+        """Whether the replica knows enough of the slot to steward it."""
+        if self.me in self.ownership.placement.owners(slot):
+            return node in self.replicator.synced
+        return self.has_all(slot, node)
 
     def token(self, slot: int) -> Token:
         """The token of our claim to the slot; the claim is written when it is first needed."""

@@ -181,6 +181,11 @@ class TaskWork:
         after = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
         return int(next_instant(spec.schedule, spec.timezone, after).timestamp() * 1000)
 
+    def until_next(self, wall_ms: int) -> float:
+        """Seconds until the schedule is to be looked at again."""
+        after = max(self.last_scheduled_ms(), wall_ms)
+        return min(60.0, max(0.0, (self.next_after(after) - wall_ms) / 1000))
+
 
 def needs_of(spec: TaskSpec, entry: Batch) -> Needs:
     """What the spec needs of a node that is to run it."""

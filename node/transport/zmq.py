@@ -11,6 +11,8 @@ A peer that refuses our key ends the session for good, without a reconnect; send
 So the next send dials anew, after 0.1 to 5 s.
 """
 
+import asyncio
+import contextlib
 import errno
 import random
 import time
@@ -33,6 +35,7 @@ from node.transport.base import (
     SyncSocket,
     TooLarge,
 )
+from node.transport.hangup import hang_up
 from node.transport.inlet import Inlet
 
 MESH_DOMAIN = "mesh"
@@ -131,6 +134,8 @@ class Plane:
         """called when a peer has turned our key away: it does not have it on its roster (yet)"""
         self.unlisted = 0
         """messages dropped since their sender is no longer on the roster"""
+        self._sources: dict[NodeId, tuple[bytes, int]] = {}  # routing id and descriptor of the connection
+        self._unsubscribe: Callable[[], None] = lambda: None
 
     @property
     def bound_address(self) -> str:
@@ -139,6 +144,14 @@ class Plane:
     def start(self, on_message: OnMessage) -> None:
         self._on_message = on_message
         self._inlet.start()
+        loop = asyncio.get_running_loop()
+
+        def changed(ids: frozenset[NodeId]) -> None:
+            """Called on whichever thread changed the roster."""
+            with contextlib.suppress(RuntimeError):  # this loop has ended
+                loop.call_soon_threadsafe(self._expel, ids)
+
+        self._unsubscribe = self._roster.subscribe(changed)
 
     def send(self, to: NodeId, address: str, payload: bytes) -> bool:
         if len(payload) > self._max_message:
@@ -167,6 +180,7 @@ class Plane:
                 raise
 
     def close(self) -> None:
+        self._unsubscribe()
         self._inlet.stop()
         self._links.clear()
         self._sender.close()
@@ -213,10 +227,31 @@ class Plane:
         for node in [node for node, link in self._links.items() if link.address == address]:
             self.disconnect(node)
 
-    def _deliver(self, _route: bytes, frame: zmq.Frame) -> None:
+    def _deliver(self, route: bytes, frame: zmq.Frame) -> None:
         sender = NodeId(str(frame.get("User-Id")))
         if sender not in self._roster.keys:
             self.unlisted += 1
+            self._hang_up(_descriptor(frame))
             return
+        source = self._sources.get(sender)
+        if source is None or source[0] != route:
+            self._sources[sender] = (route, _descriptor(frame))
         assert self._on_message is not None
         self._on_message(sender, frame.bytes)
+
+    def _expel(self, ids: frozenset[NodeId]) -> None:
+        """End the connections, both ways, with those of `ids` that are no longer listed."""
+        for node in ids:
+            if node not in self._roster.keys:
+                self.disconnect(node)
+                source = self._sources.pop(node, None)
+                if source is not None:
+                    self._hang_up(source[1])
+
+    def _hang_up(self, descriptor: int) -> None:
+        hang_up(descriptor, split(self._bound)[1])
+
+
+def _descriptor(frame: zmq.Frame) -> int:
+    """Of the connection that the message came on."""
+    return int(frame.get(zmq.SRCFD))

@@ -59,11 +59,11 @@ def unpacked(data: bytes) -> list[Kept]:
 
 
 def merged(mine: Row, theirs: Row) -> Row:
-    """Both rows' facts; of a key that both have, mine, unless theirs is a later entry of the same client."""
+    """Both rows' facts; of a key that both have the newer value."""
     facts = {fact.key: fact for fact in unpacked(mine.data)}
     for fact in unpacked(theirs.data):
         known = facts.get(fact.key)
-        if known is None or (known.client == fact.client and known.clock < fact.clock):
+        if known is None or known.seq < fact.seq:
             facts[fact.key] = fact
     later = max(mine, theirs, key=lambda row: row.ended_ms)
     return msgspec.structs.replace(later, data=packed([facts[key] for key in sorted(facts)]))
@@ -98,8 +98,9 @@ class Archive:
         (version,) = self._writer.execute("pragma user_version").fetchone()
         if version > VERSION:
             raise Unreadable(f"{self.path} has version {version}; this program reads up to {VERSION}")
-        self._writer.executescript(_SCHEMA)
-        self._writer.execute(f"pragma user_version={VERSION}")
+        if version < VERSION:  # a start that is refused for another reason changes nothing
+            self._writer.executescript(_SCHEMA)
+            self._writer.execute(f"pragma user_version={VERSION}")
 
     # ---- writing
 

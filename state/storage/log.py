@@ -99,7 +99,8 @@ class _Scan:
         magic, version, number = _FILE_HEADER.unpack_from(self.data)
         if magic == MAGIC and version > VERSION:
             raise Unreadable(f"{self.path} has log version {version}; this program reads up to {VERSION}")
-        return _FILE_HEADER.size if magic == MAGIC and number == self.number else 0
+        sound = magic == MAGIC and version > 0 and number == self.number
+        return _FILE_HEADER.size if sound else 0
 
     def records(self) -> Iterator[tuple[int, int, bytes]]:
         """`(offset, kind, payload)` of the sound records from the start up to the first unsound one."""
@@ -327,7 +328,7 @@ class Log:
             length, kind, checksum = _RECORD.unpack(header)
             if length <= MAX_RECORD:
                 payload = os.pread(fd, length, location.offset + _RECORD.size)
-                if _checksum(kind, payload) == checksum:
+                if len(payload) == length and _checksum(kind, payload) == checksum:
                     return payload
         raise Damaged(self._path(location.file), location.offset, "checksum", 0)
 

@@ -107,11 +107,12 @@ def test_an_incarnation_of_another_boot_is_refused() -> None:
 
 def test_left_is_told_from_dead() -> None:
     swim = machine()
-    a, b, c = acquainted(swim, "a", "b", "c")
-    assert changes(b.says(swim, a.departed())) == [("a", State.LEFT, State.ALIVE)]
-    assert changes(c.says(swim, a.dead(), a.suspect("c"), a.alive())) == []
-    b.says(swim, c.dead())
-    assert changes(b.says(swim, c.departed())) == [("c", State.LEFT, State.DEAD)]
+    a, b = acquainted(swim, "a", "b")
+    c = Peer("c")
+    b.syncs(swim, c.record(State.DEAD))
+    assert changes(a.says(swim, a.departed())) == [("a", State.LEFT, State.ALIVE)]
+    assert changes(b.says(swim, a.dead(), a.suspect("b"), a.alive())) == []
+    assert changes(c.says(swim, c.departed())) == [("c", State.LEFT, State.DEAD)]
     probed = {
         message.target
         for _, effect in run(swim, 1.0, 20.0)
@@ -124,8 +125,8 @@ def test_left_is_told_from_dead() -> None:
 @pytest.mark.parametrize("state", list(State))
 def test_a_larger_boot_wins_at_once_whatever_is_believed(state: State) -> None:
     swim = machine()
-    a, b = acquainted(swim, "a", "b")
-    b.syncs(swim, a.record(state)) if state is not State.DEAD else b.says(swim, a.dead())
+    (b,) = acquainted(swim, "b")
+    b.syncs(swim, Peer("a").record(state))
     assert swim.members[A].state is state
     again = Peer("a", boot=2, address="elsewhere:9")
     assert changes(again.says(swim, again.alive())) == [("a", State.ALIVE, state)]
@@ -261,8 +262,9 @@ def test_a_change_of_meta_alone_is_visible_and_a_refutation_alone_is_not() -> No
 
 def test_whoever_is_held_dead_or_suspect_hears_it_with_the_answer_to_its_ping() -> None:
     swim = machine()
-    a, b, c = acquainted(swim, "a", "b", "c")
-    c.says(swim, a.dead(), b.suspect("c"))
+    b, c = acquainted(swim, "b", "c")
+    a = Peer("a")
+    c.syncs(swim, a.record(State.DEAD), b.record(State.SUSPECT))
     assert a.dead() in said(a.says(swim, Ping(1, ME)), to="a")
     assert b.suspect("me") in said(b.says(swim, Ping(1, ME)), to="b")
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from gossip.config import SwimConfig
-from gossip.effects import SetAddress, SetMeta
+from gossip.effects import Retire, SetAddress, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Meta, State
 from tests.sim.membership import Mesh
@@ -223,3 +223,42 @@ def test_the_same_seed_gives_the_same_history() -> None:
 
     assert digest(1) == digest(1)
     assert digest(1) != digest(2)
+
+
+def seen_as(mesh: Mesh, node: NodeId) -> set[State]:
+    return {mesh.live[observer].swim.members[node].state for observer in mesh.live if observer != node}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_dead_member_that_is_retired_has_left_for_all_and_may_join_anew(seed: int) -> None:
+    mesh = mesh_of(6, seed, link=BAD)
+    gone = NodeId("n1")
+    mesh.tell(NodeId("n2"), Retire(gone))
+    assert seen_as(mesh, gone) == {State.ALIVE}, "who lives is not retired"
+    contacts = mesh.crash(gone)
+    mesh.until_agreed(30)
+    late = NodeId("n5")
+    mesh.network.isolate(mesh.addresses[late], mesh.network.names)
+    mesh.tell(NodeId("n2"), Retire(gone))
+    mesh.clock.run_for(5)
+    mesh.network.heal()
+    mesh.until_agreed(60)
+    mesh.clock.run_for(30)
+    assert seen_as(mesh, gone) == {State.LEFT}
+    mesh.start(gone, contacts=contacts)
+    mesh.until_agreed(30)
+    assert seen_as(mesh, gone) == {State.ALIVE}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_retired_member_that_was_only_cut_off_refutes_it(seed: int) -> None:
+    mesh = mesh_of(5, seed)
+    lone = NodeId("n3")
+    mesh.network.isolate(mesh.addresses[lone], mesh.network.names)
+    mesh.clock.run_for(20)
+    mesh.tell(NodeId("n1"), Retire(lone))
+    mesh.clock.run_for(5)
+    assert State.LEFT in seen_as(mesh, lone)
+    mesh.network.heal()
+    mesh.until_agreed(60)
+    assert seen_as(mesh, lone) == {State.ALIVE}

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from gossip.config import SwimConfig
-from gossip.effects import Contact, Effect, Forget, Lagged, Leave, Left, Received, Send, Tick
+from gossip.effects import Contact, Effect, Forget, Lagged, Leave, Left, Readmit, Received, Send, Tick
 from gossip.identity import Boot, NodeId
 from gossip.member import MAX_BOOT, State
 from gossip.messages import Ack, Departed, Message, Nack, Ping, PingRequest, Sync
@@ -113,13 +113,14 @@ def test_an_ill_node_gives_others_more_time() -> None:
 
 def test_the_dead_are_told_the_news_for_a_while() -> None:
     swim = machine()
-    a, b = acquainted(swim, "a", "b")
-    b.says(swim, a.dead(), now=1.0)
-    assert a.dead() in [one for _, effect in run(swim, 1.0, 1.5) for one in said([effect], to="a")]
-    new = Peer("new")
-    b.says(swim, new.alive(), now=40.0)
+    (b,) = acquainted(swim, "b")
+    b.syncs(swim, Peer("a").record(State.DEAD), now=1.0)
+    early, late = Peer("early"), Peer("late")
+    b.says(swim, early.alive(), now=1.1)
+    assert early.alive() in [one for _, effect in run(swim, 1.1, 1.6) for one in said([effect], to="a")]
+    b.says(swim, late.alive(), now=40.0)
     told = [said([effect], to="a") for _, effect in run(swim, 40.0, 41.0)]
-    assert not [one for one in told if new.alive() in one and not isinstance(one[0], Sync)]
+    assert not [one for one in told if late.alive() in one and not isinstance(one[0], Sync)]
 
 
 def test_a_node_answers_only_for_itself() -> None:
@@ -239,6 +240,17 @@ def test_a_forgotten_node_is_neither_heard_nor_told_nor_kept_as_a_contact() -> N
     assert A not in dict(swim.contacts())
     answer = said(b.syncs(swim, answer=True, now=200.0), to="b")
     assert {record.id for one in answer if isinstance(one, Sync) for record in one.records} == {"me", "b"}
+
+
+def test_a_forgotten_node_that_is_admitted_again_takes_its_place() -> None:
+    """In the life it never ended: others say that it left, which it refutes by a larger incarnation."""
+    swim = machine()
+    a, _ = acquainted(swim, "a", "b")
+    swim.handle(Forget(A), 1.0)
+    swim.handle(Readmit(A), 2.0)
+    a.step = 1
+    assert changes(a.says(swim, a.alive(), now=3.0)) == [("a", State.ALIVE, State.LEFT)]
+    assert A in dict(swim.contacts())
 
 
 def sought(swim: Swim, start: float, end: float) -> list[float]:

@@ -1,11 +1,13 @@
 """Configuration from real files, environments and flags: precedence, types, and all mistakes at once."""
 
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from node.config import Address, ConfigError, RootConfig, example_text, load
+from node.discovery.seeds import Seeds
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -52,7 +54,7 @@ def test_file_in_the_current_folder_is_found(tmp_path: Path) -> None:
 def test_text_forms_of_the_environment(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     environ = {
-        "COLLECT_MESH__SEEDS": "10.0.0.1:8701, nodes.example.org",
+        "COLLECT_MESH__SEEDS": "10.0.0.1:8701, nodes.example.org, _mesh._tcp.example.org",
         "COLLECT_MESH__MDNS": "false",
         "COLLECT_NODE__WEIGHT": "2.5",
         "COLLECT_NODE__LABELS": "disk=ssd,rack=7",
@@ -64,7 +66,8 @@ def test_text_forms_of_the_environment(tmp_path: Path) -> None:
         "COLLECT_URL": "http://elsewhere",
     }
     config = load(None, environ, {}, cwd=tmp_path)
-    assert config.mesh.seeds == ("10.0.0.1:8701", "nodes.example.org")
+    assert config.mesh.seeds == ("10.0.0.1:8701", "nodes.example.org:8701", "_mesh._tcp.example.org")
+    Seeds(config.mesh.seeds, rng=random.Random(1))  # takes what the configuration takes
     assert not config.mesh.mdns
     assert (config.node.weight, config.resources.workers) == (2.5, 3)
     assert config.node.labels == {"disk": "ssd", "rack": "7"}
@@ -114,6 +117,8 @@ def test_every_mistake_at_once_with_its_line(tmp_path: Path) -> None:
         ("shared = true\n", ":1", "is unknown"),
         ("[resources]\nworkers = true\n", ":2", "whole number"),
         ("[http]\nadvertise = 'host:0'\n", ":2", "others can reach"),
+        ("[mesh]\nseeds = ['host:70000']\n", ":2", "host:70000"),
+        ("[mesh]\nseeds = ['_mesh._tcp.org:80']\n", ":2", "_mesh._tcp.org:80"),
     ],
 )
 def test_one_mistake(tmp_path: Path, text: str, where: str, part: str) -> None:

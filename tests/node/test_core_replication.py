@@ -173,6 +173,20 @@ def test_a_restart_reads_what_it_had_and_fetches_the_rest() -> None:
         desk.join(member("a"), member("b", boot=2))
     run_all([a, again], 3.0)
     assert equal(a, again)
+    assert not again.core.replicator.outlived
+
+
+def test_a_life_that_was_lived_before_is_noticed() -> None:
+    """An old disk under the boot that it had before: what it writes would be taken for what the others have."""
+    a, b = mesh("a", "b")
+    write(b, "k")
+    settle(a, b)
+    again = Desk("b", boot=1, now=b.now)
+    for desk in (a, again):
+        desk.join(member("a"), member("b"))
+    run_all([a, again], 3.0)
+    assert again.core.replicator.outlived
+    assert not a.core.replicator.outlived
 
 
 def test_who_is_no_replica_any_more_hands_on_what_only_it_has() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import secrets
 import socket
@@ -11,90 +12,23 @@ from pathlib import Path
 
 import pytest
 
+from gossip.codec import unpack
 from gossip.config import SwimConfig
 from gossip.errors import MetaTooLarge
-from gossip.identity import NodeId
-from gossip.member import Member, Meta, State
+from gossip.member import Meta, State
+from gossip.messages import Dead, Sync
+from node import membership
 from node.discovery.mdns import Found, Mdns, find
-from node.membership import Identity, Membership, Settings
 from node.membership_driver import load_contacts
-from node.security.keys import ClusterKey, load_keys, new_cluster_key, raise_boot
-from node.security.roster import ROSTER_FILE, Roster
-from node.transport.base import CannotBind
+from node.security.keys import load_cluster_key, new_cluster_key
+from node.security.roster import ROSTER_FILE
+from node.security.selftest import require_join_guarded
+from node.transport.base import CannotBind, SyncContext
+from node.transport.entrance import enter
+from node.transport.hello import JoinFailed
+from node.transport.zmq import Plane
+from tests.node.lives import Mesh, Node
 from tests.node.transport.kit import gated, until
-
-
-class Node:
-    """One life of the node that lives in `home`."""
-
-    def __init__(self, home: Path, cluster: ClusterKey, bind: str = "127.0.0.1:0") -> None:
-        home.mkdir(exist_ok=True)
-        self.home, self.cluster = home, cluster
-        self.keys = load_keys(home)
-        self.boot = raise_boot(home)
-        self.roster = Roster.load(home / ROSTER_FILE)
-        self.changes: list[tuple[NodeId, State | None, State]] = []
-        self.conflicts: list[object] = []
-        self._stack = contextlib.ExitStack()
-        context = self._stack.enter_context(gated(self.roster, cluster))
-        self.membership = Membership(
-            context,
-            Identity(keys=self.keys, boot=self.boot, cluster=cluster, roster=self.roster),
-            Settings(
-                bind=bind,
-                bulk="127.0.0.1:1",
-                meta=Meta(name=home.name),
-                config=SwimConfig.local(),
-                data_dir=home,
-            ),
-            on_change=self._changed,
-            on_conflict=self.conflicts.append,
-        )
-
-    @property
-    def id(self) -> NodeId:
-        return self.keys.id
-
-    def sees(self, other: "Node") -> State | None:
-        member = self.membership.snapshot().get(other.id)
-        return member.state if member is not None and member.boot == other.boot else None
-
-    async def stop(self) -> None:
-        await self.membership.stop()
-        self._stack.close()
-
-    def _changed(self, member: Member, before: State | None) -> None:
-        self.changes.append((member.id, before, member.state))
-
-
-class Mesh:
-    def __init__(self, home: Path) -> None:
-        self.home, self.cluster = home, new_cluster_key()
-        self.nodes: dict[str, Node] = {}
-
-    async def start(self, name: str, bind: str = "127.0.0.1:0", cluster: ClusterKey | None = None) -> Node:
-        node = Node(self.home / name, cluster or self.cluster, bind)
-        self.nodes[name] = node
-        await node.membership.start()
-        return node
-
-    async def stop(self, *names: str) -> None:
-        await asyncio.gather(*(self.nodes.pop(name).stop() for name in names))
-
-    async def joined(self, count: int) -> list[Node]:
-        """So many nodes that start at once and know one seed."""
-        nodes = list(await asyncio.gather(*(self.start(f"n{number}") for number in range(count))))
-        for node in nodes[1:]:
-            node.membership.propose(nodes[0].membership.join_address)
-        await self.whole()
-        return nodes
-
-    async def whole(self) -> None:
-        """Until everybody sees everybody alive."""
-        nodes = list(self.nodes.values())
-        await until(
-            lambda: all(one.sees(other) is State.ALIVE for one in nodes for other in nodes), "a full mesh"
-        )
 
 
 @pytest.fixture
@@ -171,6 +105,31 @@ async def test_a_crash_is_seen_as_death(mesh: Mesh) -> None:
     assert one.sees(other) is State.ALIVE
 
 
+async def test_old_news_do_not_wait_for_the_dead(mesh: Mesh) -> None:
+    """They would come when a cut heals, and bury whom the other side has seen alive all the time."""
+    here, other, gone = await mesh.joined(3)
+    address = gone.membership.address
+    await mesh.stop("n2")
+    await until(lambda: here.sees(gone) is State.DEAD, "one dead")
+    await mesh.stop("n1")
+    await until(
+        lambda: here.sees(other) is State.DEAD, "the other dead, of which the first is told for a while"
+    )
+    await asyncio.sleep(1.5 * SwimConfig.local().reconnect_interval)  # so that it is sought once
+    heard: list[bytes] = []
+    with gated(gone.roster) as context:
+        plane = Plane(context, bind=address, keys=gone.keys, roster=gone.roster)
+        plane.start(lambda _, payload: heard.append(payload[2:]))
+        await until(lambda: any(isinstance(message, Sync) for message in _messages(heard)), "it is sought")
+        await asyncio.sleep(0.5)
+        plane.close()
+    assert not [m for m in _messages(heard) if isinstance(m, Dead) and m.id == other.id]
+
+
+def _messages(packets: list[bytes]) -> list[object]:
+    return [message for packet in packets for message in unpack(packet).messages]
+
+
 async def test_a_blocked_main_loop_is_no_reason_for_suspicion(mesh: Mesh) -> None:
     nodes = await mesh.joined(3)
     known = [len(node.changes) for node in nodes]
@@ -245,13 +204,114 @@ async def test_a_node_that_lost_its_roster_is_met_again(mesh: Mesh) -> None:
     await mesh.whole()
 
 
+async def revoke(by: Node, node: Node) -> None:
+    await by.membership.keep(lambda keeper: keeper.judge(node.id, revoked=True))
+
+
 async def test_a_revoked_node_is_out_at_once_everywhere(mesh: Mesh) -> None:
     one, other, evil = await mesh.joined(3)
-    one.membership.revoke(evil.id)
+    await revoke(one, evil)
     await until(lambda: evil.id not in one.roster.keys and evil.id not in other.roster.keys)
     await until(lambda: one.sees(evil) not in (State.ALIVE, State.SUSPECT))
     await until(lambda: other.sees(evil) not in (State.ALIVE, State.SUSPECT))
     assert one.sees(other) is State.ALIVE
+
+
+async def test_a_revoked_node_comes_back_only_when_it_is_admitted_again(mesh: Mesh) -> None:
+    one, other, evil = await mesh.joined(3)
+    await revoke(one, evil)
+    await until(lambda: other.sees(evil) is State.LEFT)
+    evil.membership.propose(one.membership.join_address)
+    evil.membership.propose(other.membership.join_address)
+    await until(lambda: "was revoked" in str(evil.membership.failures.values()))
+    await mesh.stop("n2")
+    again = await mesh.start("n2")
+    again.membership.propose(other.membership.join_address)
+    await until(lambda: "was revoked" in str(again.membership.failures.values()))
+    assert again.id not in one.roster.keys
+    await other.membership.keep(lambda keeper: keeper.judge(evil.id, revoked=False))
+    again.membership.propose(other.membership.join_address)
+    await mesh.whole()
+
+
+async def test_who_was_away_learns_of_a_revocation_before_it_hears_the_revoked(mesh: Mesh) -> None:
+    one, away, evil = await mesh.joined(3)
+    await mesh.stop("n1")
+    await revoke(one, evil)
+    await until(lambda: one.sees(evil) is State.LEFT)
+    back = await mesh.start("n1")
+    await until(back.roster.revoked)
+    assert [entry.id for entry in back.roster.revoked()] == [evil.id]
+    await until(lambda: back.sees(evil) not in (State.ALIVE, State.SUSPECT))
+    assert away.id == back.id
+
+
+async def test_a_rotation_reaches_all_and_disturbs_nobody(mesh: Mesh) -> None:
+    one, other, away = await mesh.joined(3)
+    await mesh.stop("n2")
+    await until(lambda: one.sees(away) is other.sees(away) is State.DEAD)
+    seen = len(one.changes)
+    key = await one.membership.keep(lambda keeper: keeper.rotate())
+    await until(lambda: other.ring.current == key)
+    newcomer = await mesh.start("new", cluster=key)
+    stranger = await mesh.start("old key")
+
+    def alive() -> bool:
+        """Proposed again and again, as discovery does: the join port of `other` is bound anew for the new key."""
+        newcomer.membership.propose(other.membership.join_address)
+        return one.sees(newcomer) is State.ALIVE
+
+    def refused() -> bool:
+        stranger.membership.propose(other.membership.join_address)
+        return "was rotated" in str(stranger.membership.failures.values())
+
+    await until(alive)
+    await until(refused)
+    assert stranger.id not in one.roster.keys
+    await mesh.stop("old key")
+    assert load_cluster_key(away.home) in (None, mesh.cluster), "who is away has not heard of it"
+    back = await mesh.start("n2")
+    await until(lambda: back.ring.current == key, "who was away has the new key")
+    await mesh.whole()
+    await until(lambda: load_cluster_key(back.home) == load_cluster_key(other.home) == key, "kept on disk")
+    assert {id_ for id_, _, _ in one.changes[seen:]} <= {back.id, newcomer.id}
+
+
+async def test_a_key_that_is_replaced_during_the_self_test_stops_no_start(mesh: Mesh) -> None:
+    """As happens to a node that was away: it hears of the new key while it tries its own ports."""
+    node = Node(mesh.home / "one", mesh.cluster)
+    mesh.nodes["one"] = node
+    turns: list[bytes] = []
+
+    def meanwhile(context: SyncContext, address: str, key: bytes, hello: bytes) -> None:
+        turns.append(key)
+        if len(turns) == 1:
+            rotated = asyncio.run_coroutine_threadsafe(
+                node.membership.keep(lambda keeper: keeper.rotate()), loop
+            )
+            rotated.result(10)
+        require_join_guarded(context, address, key, hello)
+
+    loop = asyncio.get_running_loop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership, "require_join_guarded", meanwhile)
+        await node.membership.start()
+    assert turns == [mesh.cluster.join_server.public, node.ring.current.join_server.public]
+
+
+async def test_a_token_that_one_member_issued_is_good_at_another_once(mesh: Mesh) -> None:
+    one, other, _ = await mesh.joined(3)
+    ticket, token = await one.membership.keep(lambda keeper: keeper.issue(uses=1, life=60))
+    assert token.addresses[0] == one.membership.join_address
+    await until(lambda: other.tickets.all(0.0) == [ticket])
+    elsewhere = dataclasses.replace(token, addresses=(other.membership.join_address,))
+    assert await enter(mesh.home / "new", "new", elsewhere) == mesh.cluster
+    await until(lambda: one.tickets.all(0.0)[0].used)
+    with pytest.raises(JoinFailed, match="has been used"):
+        await enter(mesh.home / "second", "second", token)
+    newcomer = await mesh.start("new")
+    newcomer.membership.propose(one.membership.join_address)
+    await mesh.whole()
 
 
 async def test_changed_facts_reach_all(mesh: Mesh) -> None:
@@ -277,3 +337,30 @@ async def test_damaged_contacts_are_ignored(mesh: Mesh) -> None:
     (home / "contacts").write_bytes(b"\xff\xff")
     node = await mesh.start("one")
     assert list(node.membership.snapshot()) == [node.id]
+
+
+async def test_a_main_loop_that_stands_still_is_spoken_for(mesh: Mesh) -> None:
+    """Pings are answered, work is not done: the thread that answers says so."""
+    one, other = await mesh.joined(2)
+    one.membership._pulse.STILL = 0.5  # seconds; five would be five seconds of test
+
+    def meta() -> Meta:
+        return other.membership.snapshot()[one.id].meta
+
+    one.membership.set_meta(Meta(name="n0", ready=True))
+    assert not one.membership.beat()
+    await until(lambda: meta().ready)
+    await until(lambda: not meta().ready)
+    assert meta().reason == "its main loop stands still"
+    assert other.sees(one) is State.ALIVE
+    assert one.membership.beat(), "it is to say itself how it is"
+
+
+async def test_a_dead_member_is_retired_for_all_and_comes_back(mesh: Mesh) -> None:
+    one, two, gone = await mesh.joined(3)
+    await mesh.stop("n2")
+    await until(lambda: one.sees(gone) is State.DEAD and two.sees(gone) is State.DEAD)
+    one.membership.retire(gone.id)
+    await until(lambda: one.sees(gone) is State.LEFT and two.sees(gone) is State.LEFT)
+    again = await mesh.start("n2")
+    await until(lambda: one.sees(again) is State.ALIVE and two.sees(again) is State.ALIVE)

@@ -148,3 +148,17 @@ def test_each_value_is_in_exactly_one_slice(start: dt.datetime, seconds: int, st
 def test_what_is_wrong_is_said(from_: object, to: object, step: str, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         steps(from_, to, step)
+
+
+@pytest.mark.parametrize("value", [10**30, -(2**63) - 1, 2**64, "9" * 30])
+def test_a_number_beyond_64_bits_is_spelt_as_text_that_is_the_same_number(value: object) -> None:
+    spelt = ordering.canonical(value)
+    assert isinstance(spelt, str)
+    assert ordering.canonical(spelt) == spelt
+    assert ordering.parse(spelt) == ordering.parse(value)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "1e999", "-1e999"])
+def test_digits_that_are_no_number_python_holds_are_text(text: str) -> None:
+    assert ordering.canonical(text) == text
+    assert ordering.parse(text) != ordering.parse(0)

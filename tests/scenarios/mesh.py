@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar
+from typing import IO, NamedTuple, Self, TypeVar
 
 import psutil
 
@@ -69,19 +69,38 @@ def free_ports(count: int) -> int:
         return first
 
 
-class Node:
-    """One `collect-node`. `wrap`: a command that is to start it, in a mount namespace of its own, say."""
+class Place(NamedTuple):
+    """Where a node runs. `wrap`: a command that is to start it, in a namespace of its own, say; `host`: its
+    address, loopback with free ports if none; `bearer`: the token of its API; `flags`: more of them.
+    """
 
-    def __init__(self, name: str, folder: Path, config: Path, wrap: Sequence[str] = ()) -> None:
+    wrap: Sequence[str] = ()
+    host: str = ""
+    bearer: str | None = None
+    flags: Sequence[str] = ("--profile", "local")
+
+    def addresses(self) -> tuple[str, str]:
+        """Of the mesh and of HTTP."""
+        host, port = (self.host, 8701) if self.host else ("127.0.0.1", free_ports(4))
+        return f"{host}:{port}", f"{host}:{port + 3}"
+
+
+class Node:
+    """One `collect-node`."""
+
+    def __init__(self, name: str, folder: Path, config: Path, place: Place | None = None) -> None:
         self.name = name
         self.data = folder / name
         self.log = folder / f"{name}.log"
         self.id = self.url = self.token = ""
-        port = free_ports(4)
-        self._mesh, self._http = f"127.0.0.1:{port}", f"127.0.0.1:{port + 3}"
+        self.settle(place or Place())
         self._config = config
-        self._wrap = tuple(wrap)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def settle(self, place: Place) -> None:
+        """Run there from the next start on."""
+        self.place = place
+        self._mesh, self._http = place.addresses()
 
     @property
     def pid(self) -> int:
@@ -99,8 +118,8 @@ class Node:
             "--mesh",
             self._mesh,
         ]
-        flags = ["--profile", "local", "--no-mdns", "--name", self.name, *more]
-        return [*self._wrap, str(COMMAND), *map(str, where), *flags]
+        flags = [*self.place.flags, "--no-mdns", "--name", self.name, *more]
+        return [*self.place.wrap, str(COMMAND), *map(str, where), *flags]
 
     async def start(self, *more: str) -> None:
         """Start it, or start it again, and wait for its first lines. `more`: flags."""
@@ -131,7 +150,11 @@ class Node:
 
     def client(self) -> Client:
         """A session with this node alone."""
-        return Client([self.url])
+        return Client([self.url], self.place.bearer)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def send(self, number: signal.Signals, *, workers: bool = False) -> None:
         """Signal the node; `workers`: and its worker processes, as when the whole machine stands still."""
@@ -176,20 +199,20 @@ class Mesh:
         *,
         shared: bool = True,
         root: Path | None = None,
-        wrap: Callable[[str], Sequence[str]] | None = None,
+        place: Callable[[str], Place] = lambda _: Place(),
     ) -> None:
         self.folder = folder
         self.root = root or folder / "root"
         self.root.mkdir(parents=True, exist_ok=True)
         self.config = folder / "node.toml"
         self.config.write_text(f'[roots.default]\npath = "{self.root}"\nshared = {str(shared).lower()}\n')
-        self._wrap = wrap
+        self._place = place
         self.nodes: list[Node] = []
         for name in names:
             self.add(name)
 
     def add(self, name: str) -> Node:
-        self.nodes.append(Node(name, self.folder, self.config, self._wrap(name) if self._wrap else ()))
+        self.nodes.append(Node(name, self.folder, self.config, self._place(name)))
         return self.nodes[-1]
 
     def node(self, name_or_id: str) -> Node:
@@ -201,20 +224,23 @@ class Mesh:
 
     async def __aenter__(self) -> Self:
         try:
-            await self.nodes[0].start()
-            await asyncio.gather(*(node.start("--join", self.token) for node in self.nodes[1:]))
+            await self.begin()
             await self.ready()
         except BaseException:
-            self._end(failed=True)
+            self.end(failed=True)
             raise
         return self
+
+    async def begin(self) -> None:
+        await self.nodes[0].start()
+        await asyncio.gather(*(node.start("--join", self.token) for node in self.nodes[1:]))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end(failed=error is not None)
+        self.end(failed=error is not None)
 
-    def _end(self, *, failed: bool) -> None:
+    def end(self, *, failed: bool) -> None:
         for node in self.nodes:
             node.destroy()
         if failed:

@@ -113,3 +113,34 @@ async def _alone(mesh: Mesh, name: str) -> None:
         return all(states.get(node.id) == "dead" for node in rest)
 
     await until(knows, "the others are declared dead", 30)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root and mount")
+async def test_who_cannot_write_its_disk_gives_its_slots_up(tmp_path: Path, small_disk: Path) -> None:
+    """It answers pings all the time; its tasks are stewarded elsewhere, and come home when there is room again."""
+    async with Mesh(tmp_path) as mesh:
+        sick, *others = mesh.nodes
+        ids = [(await submit(mesh.nodes[number % 3], SPEC)).id for number in range(30)]
+
+        async def stewards() -> set[str | None]:
+            return {(await look(others[0], ref)).steward for ref in ids}
+
+        assert sick.id in await stewards()
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - (256 << 10)))
+
+        async def given_up() -> bool:
+            seen = {one.id: one for one in (await cluster(others[0])).nodes}[sick.id]
+            assert seen.state == "alive"
+            told = seen.reason is not None and "disk" in seen.reason and not seen.ready
+            return told and sick.id not in await stewards()
+
+        await until(given_up, "the node without a disk stewards nothing", 20)
+        ballast.unlink()
+
+        async def back() -> bool:
+            return sick.id in await stewards()
+
+        await mesh.ready()
+        await until(back, "it has its slots again", 30)

@@ -2,14 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from node.client import Client
 from tests.scenarios import flights
-from tests.scenarios.mesh import Mesh, finished, shards, submit
+from tests.scenarios.mesh import Mesh, Place, finished, shards, submit
 
 pytestmark = [
     pytest.mark.processes,
@@ -23,9 +23,10 @@ OWN_DISK = 'mount -t tmpfs none "$0" && cp "$1" "$0/" && shift && exec "$@"'
 SHARED_DISK = 'mount --bind "$1" "$0" && shift && exec "$@"'
 
 
-def _wrap(script: str, root: Path, source: Path) -> Callable[[str], Sequence[str]]:
+def _place(script: str, root: Path, source: Path) -> Callable[[str], Place]:
     """`source`: what the script finds as $1; the root is $0."""
-    return lambda _: ("unshare", "-m", "--propagation", "private", "sh", "-c", script, str(root), str(source))
+    unshare = ("unshare", "-m", "--propagation", "private", "sh", "-c", script, str(root), str(source))
+    return lambda _: Place(unshare)
 
 
 async def _run(mesh: Mesh, by: int = 0) -> tuple[str, set[str]]:
@@ -43,8 +44,8 @@ async def test_a_folder_of_its_own_keeps_a_run_on_one_machine(
 ) -> None:
     """Also where it is declared shared by mistake: a share that is not mounted must not swallow rows."""
     root = tmp_path / "root"
-    wrap = _wrap(OWN_DISK, root, flights.SOURCE)
-    async with Mesh(tmp_path, shared=declared_shared, root=root, wrap=wrap) as mesh:
+    place = _place(OWN_DISK, root, flights.SOURCE)
+    async with Mesh(tmp_path, shared=declared_shared, root=root, place=place) as mesh:
         _, nodes = await _run(mesh)
         assert len(nodes) == 1
         for node in mesh.nodes:
@@ -58,7 +59,7 @@ async def test_a_shared_folder_is_worked_in_by_several(tmp_path: Path) -> None:
     real = tmp_path / "real"
     flights.lay(real)
     async with Mesh(
-        tmp_path, root=tmp_path / "root", wrap=_wrap(SHARED_DISK, tmp_path / "root", real)
+        tmp_path, root=tmp_path / "root", place=_place(SHARED_DISK, tmp_path / "root", real)
     ) as mesh:
         task, nodes = await _run(mesh)
         assert len(nodes) > 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -50,5 +51,37 @@ async def test_what_was_acknowledged_survives_the_death_of_all(tmp_path: Path) -
         await asyncio.gather(*(node.start() for node in mesh.nodes))
         await mesh.ready()
         for node in mesh.nodes:
+            async with node.client() as client:
+                assert {task.id async for task in client.all_tasks()} == ids
+
+
+async def test_a_life_that_was_lived_before_ends_at_once(tmp_path: Path) -> None:
+    """An old copy of a data directory, and a clock so far behind that a boot is given out twice."""
+    spec = {"source": {"plugin": "bench"}, "sink": {"plugin": "discard"}, "schedule": "0 0 1 1 *"}
+    async with Mesh(tmp_path) as mesh:
+        old, *others = mesh.nodes
+        boot, copy = old.data / "boot", tmp_path / "copy"
+        old.send(signal.SIGKILL, workers=True)
+        await old.ended()
+        boot.write_text("1000000000\n")
+        shutil.copytree(old.data, copy)
+        await old.start()
+        await mesh.ready()
+        async with old.client() as client:
+            ids = {(await client.submit(spec)).id for _ in range(20)}
+        old.send(signal.SIGKILL, workers=True)
+        await old.ended()
+        shutil.rmtree(old.data)
+        copy.rename(old.data)
+        await old.start()
+        assert await old.ended() == 1
+        assert "restored from a backup" in old.log.read_text()
+        assert boot.read_text() == "1000000002\n"  # above the life that the others know
+        await old.start()
+        await mesh.ready()
+        async with old.client() as client:
+            ids.add((await client.submit(spec)).id)
+            assert {task.id async for task in client.all_tasks()} == ids
+        for node in others:
             async with node.client() as client:
                 assert {task.id async for task in client.all_tasks()} == ids

@@ -1,5 +1,7 @@
 """Nodes that leave in order and join while a collection runs, and the question who answers for a task."""
 
+import os
+import random
 import signal
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from node.client import ProblemError
 from tests.scenarios import flights
+from tests.scenarios.load import Load
 from tests.scenarios.mesh import Mesh, Node, cluster, finished, holders, look, submit, until, written
 
 pytestmark = pytest.mark.processes
@@ -36,6 +39,23 @@ async def test_a_node_leaves_and_another_joins_in_mid_run(tmp_path: Path) -> Non
         for node in (*rest, fresh):
             assert (await finished(node, task)).state == "succeeded"
         flights.check_published(mesh.root / "out", flights.expected())
+
+
+@pytest.mark.shared
+@flights.present
+async def test_all_are_restarted_one_after_another(tmp_path: Path) -> None:
+    """Nothing is refused that a retry on the next node does not get, and nothing is lost."""
+    seed = int(os.environ.get("SCENARIO_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
+    print(f"SCENARIO_SEED={seed}")
+    async with Mesh(tmp_path) as mesh:
+        async with Load(mesh, random.Random(seed), seconds=15, every=8, strict=True) as load:
+            for node in mesh.nodes:
+                node.send(signal.SIGTERM)
+                assert await node.ended() == 0
+                await node.start()
+                await mesh.ready()
+        assert load.unanswered == 0
+        await load.check()
 
 
 async def test_any_node_answers_for_any_task(tmp_path: Path) -> None:

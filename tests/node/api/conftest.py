@@ -9,6 +9,7 @@ from aiohttp import ClientSession, web
 from node.api.access import Access
 from node.api.app import create_app
 from node.client import Client
+from tests.node.api.admission import MemoryAdmission
 from tests.node.api.memory import MemoryService
 from tests.node.plugs import registry
 
@@ -18,7 +19,15 @@ class Server:
 
     def __init__(self, service: MemoryService, access: Access) -> None:
         self.service = service
-        app = create_app(service, service.registry, access=access, node_id=service.name, version="1.2.3")
+        self.admission = MemoryAdmission()
+        app = create_app(
+            service,
+            service.registry,
+            access=access,
+            node_id=service.name,
+            version="1.2.3",
+            admission=self.admission,
+        )
         self.runner = web.AppRunner(app, shutdown_timeout=2)
         self.port = 0
         self.scheme = "http"

@@ -238,6 +238,9 @@ class MemoryService:
         self.calls.append((action, node, {}, ""))
         return self._node(node, "127.0.0.1:1")
 
+    async def forget_node(self, node: str) -> Node:
+        return await self.node_control(node, "forget")
+
     def plugins(self) -> list[dict[str, Any]]:
         return [msgspec.to_builtins(info) for info in self.registry.describe()]
 

@@ -216,6 +216,14 @@ async def test_mesh(server: Server, client: Client) -> None:
     assert (await client.cluster()).node == "a1"
     assert (await client.control_node("b2", "pause")).id == "b2"
     assert server.service.calls[-1][:2] == ("pause", "b2")
+    await client.drain_node("b2")
+    await client.drain_node("b2", cancel=True)
+    assert (await client.forget_node("b2")).id == "b2"
+    assert [call[:2] for call in server.service.calls[-3:]] == [
+        ("drain", "b2"),
+        ("undrain", "b2"),
+        ("forget", "b2"),
+    ]
     kinds = {(plugin["kind"], plugin["name"]) for plugin in await client.plugins()}
     assert ("collector", "files") in kinds
     assert (await client.health()).status == "ok"

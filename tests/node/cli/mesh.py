@@ -15,6 +15,7 @@ from node.schema import (
     Cluster,
     Coverage,
     DeadLetterItem,
+    Drain,
     ErrorEntry,
     Node,
     Page,
@@ -63,6 +64,7 @@ class Mesh:
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {}
+        self.drains: list[Drain] = []
         self.told: list[tuple[str, str, dict[str, Any]]] = []
         self.submits: list[dict[str, Any]] = []
         self.url = ""
@@ -237,6 +239,8 @@ class Mesh:
             boot=1,
             plugins={},
         )
+        if self.drains:
+            node.draining, node.drain = True, self.drains.pop()
         return Cluster(
             id="mesh",
             node="n1",
@@ -251,7 +255,17 @@ class Mesh:
         )
 
     async def node_control(self, node: str, action: str) -> Node:
-        raise refused(404, f"no node {node}, cannot {action}")
+        """Drained after two looks."""
+        if node != "first":
+            raise refused(404, f"no node {node}, cannot {action}")
+        self.told.append((node, action, {}))
+        if action == "drain":
+            left = [Drain(total=4, copies=4, running=1), Drain(total=4, copies=1, waits_for=["old"])]
+            self.drains = [Drain(total=4, done=True), *reversed(left)]
+        return (await self.cluster()).nodes[0]
+
+    async def forget_node(self, node: str) -> Node:
+        raise refused(409, f"node {node} is alive; stop it first")
 
     def plugins(self) -> list[dict[str, Any]]:
         options: dict[str, Any] = {"properties": {"path": {}}}

@@ -253,3 +253,26 @@ def test_help_loads_no_heavy_library() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_drain_is_followed_to_its_end(mesh: Mesh, capsys: Capture) -> None:
+    out, _ = done(capsys, "drain", "first")
+    assert [line.split()[:2] for line in out.splitlines()[:-1]] == [
+        ["first", "50%"],
+        ["first", "88%"],
+        ["first", "100%"],
+    ]
+    assert "4 of 4 copies not yet elsewhere  1 jobs running" in out
+    assert "waits for old, dead" in out
+    assert out.splitlines()[-1].endswith("it is safe to stop")
+    assert "is being drained" in done(capsys, "drain", "first", "--no-wait")[0]
+    mesh.drains = []
+    assert "not drained any more" in done(capsys, "drain", "first", "--cancel")[0]
+    assert [(ref, action) for ref, action, _ in mesh.told] == [
+        ("first", "drain"),
+        ("first", "drain"),
+        ("first", "undrain"),
+    ]
+    assert "no node other" in done(capsys, "drain", "other", code=1)[1]
+    assert "not both" in done(capsys, "drain", "first", "--cancel", "--forget", code=2)[1]
+    assert "is alive" in done(capsys, "drain", "first", "--forget", code=1)[1]

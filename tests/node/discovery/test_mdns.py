@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
+import random
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
-from zeroconf import ServiceInfo
+from zeroconf import ServiceInfo, ServiceStateChange
 from zeroconf.asyncio import AsyncZeroconf
 
 from gossip.identity import NodeId
 from node.discovery import mdns
-from node.discovery.mdns import Found, Mdns, find, read
+from node.discovery.mdns import Browser, Found, Mdns, find, read
 from node.transport.addresses import BadAddress
 from tests.node.transport.kit import until
 
@@ -65,26 +66,80 @@ async def test_nobody_there_is_an_empty_answer() -> None:
     assert await find(0.2, f"_ct-{secrets.token_hex(4)}._tcp.local.") == []
 
 
-async def test_a_flood_of_names_is_bounded(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def service_info(service: str, node: str, mesh: str, join: str) -> ServiceInfo:
+    return ServiceInfo(
+        service,
+        f"{node}.{service}",
+        port=1,
+        properties={"mesh": mesh, "join": join},
+        server=f"{node}.local.",
+        addresses=[bytes([192, 0, 2, 9])],
+    )
+
+
+async def test_a_flood_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mdns, "MAX_CANDIDATES", 3)
-    async with advertised("me", Found("one", "", "192.0.2.1:8703"), service) as proposed:
-        flood = AsyncZeroconf()
+    async with flooded(lambda _: False) as (browser, proposed):
         for number in range(6):
-            await flood.async_register_service(
-                ServiceInfo(
-                    service,
-                    f"n{number}.{service}",
-                    port=1,
-                    properties={"mesh": "one", "join": f"192.0.2.9:{number + 1}"},
-                    server=f"n{number}.local.",
-                    addresses=[bytes([192, 0, 2, 9])],
-                ),
-                strict=False,
-                cooperating_responders=True,
-            )
+            announce(browser, f"n{number}", f"192.0.2.9:{number + 1}")
+        await until(lambda: len(proposed) == 6)
+        assert len(browser.found) == 3
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_ten_thousand_false_names_do_not_shut_a_true_one_out(
+    monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    """They answer nothing when they are looked up. Who is on our roster does not wait for that; who is not
+    waits its turn among those that do, here made few. What came before goes on being known.
+    """
+    monkeypatch.setattr(mdns, "MAX_WAITING", 4)
+    async with flooded(lambda node: known and node == "true") as (browser, proposed):
+        announce(browser, "before", "192.0.2.9:6")
         await until(lambda: proposed)
-        await flood.async_close()
-    assert 1 <= len(set(proposed)) <= 3
+        for number in range(10_000):
+            announce(browser, f"false{number}", None)
+        assert len(browser._tasks) <= mdns.MAX_LOOKUPS
+        assert len(browser._waiting) <= mdns.MAX_WAITING
+        waiting = set(browser._tasks)
+        announce(browser, "true", "192.0.2.9:7")
+        await until(lambda: len(proposed) == 2)
+        assert proposed[1] == Found("one", "", "192.0.2.9:7")
+        assert known == (not any(task.done() for task in waiting)), "it waited for the false ones"
+        assert {found.join for found in browser.found.values()} == {"192.0.2.9:6", "192.0.2.9:7"}
+
+
+SERVICE = "_ct-flood._tcp.local."
+
+
+def announce(browser: Browser, node: str, join: str | None) -> None:
+    """What zeroconf tells a browser of a name, and has from the network where it was told more than the name."""
+    name = f"{node}.{SERVICE}"
+    if join is not None:
+        info = ServiceInfo(
+            SERVICE,
+            name,
+            port=1,
+            properties={"mesh": "one", "join": join},
+            server=f"{node}.local.",
+            addresses=[bytes([192, 0, 2, 9])],
+        )
+        records = [info.dns_pointer(), info.dns_service(), info.dns_text(), *info.dns_addresses()]
+        browser._zeroconf.cache.async_add_records(records)
+    browser._changed(browser._zeroconf, SERVICE, name, ServiceStateChange.Added)
+
+
+@contextlib.asynccontextmanager
+async def flooded(known: Callable[[NodeId], bool]) -> AsyncIterator[tuple[Browser, list[Found]]]:
+    """A browser over a real zeroconf, and what it has found."""
+    proposed: list[Found] = []
+    zeroconf = AsyncZeroconf(interfaces=["127.0.0.1"])
+    browser = Browser(zeroconf, SERVICE, proposed.append, known=known, rng=random.Random(1))
+    try:
+        yield browser, proposed
+    finally:
+        await browser.close()
+        await zeroconf.async_close()
 
 
 async def test_no_multicast_is_said_and_borne(monkeypatch: pytest.MonkeyPatch) -> None:

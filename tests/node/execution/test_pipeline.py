@@ -383,7 +383,10 @@ async def test_a_foreign_cancellation_is_not_swallowed(bench: Bench, store: Stor
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (bench.reports, held.all()) == ([], [])
+    assert ([report.state for report in bench.reports], held.all()) == (
+        ["progress"],
+        [],
+    )  # said when it began
 
 
 async def started(duty: Duty) -> asyncio.Task[None]:

@@ -6,8 +6,8 @@ import pytest
 
 from node.discovery.mdns import Found
 from node.security.bootstrap import Given, Refuse, Start, decide
-from node.security.keys import BadKey, load_cluster_key, new_cluster_key, store_cluster_key
-from node.security.token import BadToken, JoinToken
+from node.security.keys import BadKey, ClusterKey, load_cluster_key, new_cluster_key, store_cluster_key
+from node.security.token import BadToken, JoinToken, OneTimeToken
 
 KEY = new_cluster_key()
 TOKEN = JoinToken(("192.0.2.1:8703",), KEY).text()
@@ -91,3 +91,33 @@ async def test_what_cannot_be_read_is_an_error_and_founds_nothing(tmp_path: Path
     with pytest.raises(BadKey, match="absent"):
         await decide(tmp_path, Given(key_file=tmp_path / "absent"), Network())
     assert load_cluster_key(tmp_path) is None
+
+
+async def test_a_one_time_token_is_redeemed_once_and_then_ignored(tmp_path: Path) -> None:
+    """The same command line starts the node again, long after its token was used."""
+    entered: list[OneTimeToken] = []
+
+    async def enter(token: OneTimeToken) -> ClusterKey:
+        entered.append(token)
+        store_cluster_key(tmp_path, KEY)
+        return KEY
+
+    once = OneTimeToken(("192.0.2.1:8703",), b"s" * 16, KEY.join_server.public, KEY.mesh_id)
+    for _ in range(2):
+        start = await decide(tmp_path, Given(join=once.text()), Network(), enter)
+        assert start == Start(KEY, addresses=once.addresses)
+    assert entered == [once]
+    foreign = OneTimeToken(once.addresses, once.secret, once.server_key, new_cluster_key().mesh_id)
+    assert isinstance(await decide(tmp_path, Given(join=foreign.text()), Network(), enter), Refuse)
+
+
+async def test_of_two_keys_of_one_mesh_the_later_counts(tmp_path: Path) -> None:
+    later = KEY.rotated()
+    store_cluster_key(tmp_path, later)
+    assert await decide(tmp_path, Given(join=TOKEN), Network()) == Start(later, addresses=("192.0.2.1:8703",))
+    file = tmp_path / "given.key"
+    file.write_text(later.rotated().text())
+    start = await decide(tmp_path, Given(key_file=file), Network())
+    assert isinstance(start, Start)
+    assert start.cluster.generation == 2
+    assert load_cluster_key(tmp_path) == start.cluster

@@ -1,6 +1,7 @@
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ ENTRIES = st.builds(
     bulk=ADDRESSES,
     join=ADDRESSES,
     revoked=st.booleans(),
+    verdicts=st.integers(0, 3),
 )
 LISTS = st.lists(ENTRIES, max_size=12)
 
@@ -52,7 +54,8 @@ def test_against_a_plain_model(entries: list[Entry]) -> None:
         assert (held is None) == (not mine)
         if held is not None:
             assert held.boot == max(entry.boot for entry in mine)
-            assert held.revoked == any(entry.revoked for entry in mine)
+            verdicts = max(max(entry.verdicts, int(entry.revoked)) for entry in mine)
+            assert (held.verdicts, held.revoked) == (verdicts, verdicts in (1, 3))
             assert (roster.admitted(key) == held.id) == (not held.revoked)
             assert (held.id in roster.keys) == (not held.revoked)
 
@@ -138,7 +141,7 @@ def test_it_is_kept_and_damage_is_named(tmp_path: Path) -> None:
         Roster.load(path)
 
 
-def test_revocation_is_for_ever_and_tells_listeners() -> None:
+def test_no_old_entry_undoes_a_verdict_and_listeners_are_told() -> None:
     told: list[frozenset[NodeId]] = []
     entry = Entry(public_key=KEYS[0], boot=1)
     roster = Roster([entry])
@@ -151,6 +154,25 @@ def test_revocation_is_for_ever_and_tells_listeners() -> None:
     unsubscribe()
     roster.join([Entry(public_key=KEYS[1])])
     assert len(told) == 2
+    assert [each.id for each in roster.revoked()] == [entry.id]
+    before = roster.encode()
+    assert roster.readmit(entry.id)
+    assert not roster.readmit(entry.id)
+    assert roster.admitted(KEYS[0]) == entry.id
+    roster.merge(before)
+    roster.join([Entry(public_key=KEYS[0], revoked=True)])  # as a version without verdicts says it
+    assert roster.admitted(KEYS[0]) == entry.id
+    assert roster.revoke(entry.id)
+    assert roster.admitted(KEYS[0]) is None
+    assert not roster.revoke(NodeId("unknown"))
+
+
+def test_a_file_of_before_verdicts_is_read() -> None:
+    old = [1, [[KEYS[0], 3, "n", "", "", "", True], [KEYS[1], 1, "m", "", "", "", False]]]
+    roster = Roster()
+    assert roster.merge(msgspec.msgpack.encode(old))
+    assert [entry.public_key for entry in roster.revoked()] == [KEYS[0]]
+    assert roster.admitted(KEYS[1])
 
 
 def test_readers_see_whole_states_while_others_write() -> None:

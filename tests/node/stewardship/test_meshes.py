@@ -1,5 +1,7 @@
 """Several nodes' cores: take-over, hand-over, lost messages."""
 
+import pytest
+
 from gossip.member import State
 from node import messages
 from node.core import Core
@@ -203,3 +205,22 @@ def test_a_leaving_node_gives_its_slots_away_and_a_stable_one_gets_them_back() -
         desk.now += 20.0
     run_all(desks, 5.0)
     assert {task: steward_of(desks, task).name for task in ids} == before
+
+
+@pytest.mark.parametrize("phase", [0.2, 0.5, 0.8])
+def test_the_slots_of_the_dead_are_taken_over_when_the_delay_ends(phase: float) -> None:
+    """Not at the next of the looks that are taken each second."""
+    desks = mesh("a", "b", "c")
+    for n in range(24):
+        desks[n % 3].submit(spec("many"))
+    settle(*desks)
+    run_all(desks, 1 + phase)
+    old, *rest = desks
+    slots = set(old.core.table.mine)
+    assert slots
+    for desk in rest:
+        desk.join(*(member(d.name) for d in rest), member(old.name, state=State.DEAD, since=old.now))
+    run_all(rest, OWNERSHIP.takeover_delay - 0.1)
+    assert not slots & {slot for desk in rest for slot in desk.core.table.mine}
+    run_all(rest, 0.2)
+    assert slots <= {slot for desk in rest for slot in desk.core.table.mine}

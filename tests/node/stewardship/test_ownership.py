@@ -100,3 +100,32 @@ def test_a_preferred_replica_gets_its_slot_back_when_it_is_stable() -> None:
 def test_each_claim_is_larger_than_the_one_before() -> None:
     claim = (3, "zz", 9)
     assert next_token(claim, NodeId("a"), 1) > claim
+
+
+@pytest.mark.parametrize(
+    ("me", "fresh", "now", "says"),
+    [
+        (FIRST, [THIRD], 50.0, True),
+        (SECOND, [THIRD], 50.0, True),
+        (THIRD, [FIRST, SECOND], 50.0, False),
+        (FIRST, [SECOND, THIRD], 50.0, False),
+        (FIRST, [THIRD], 58.0, False),
+        (FIRST, [], 50.0, False),
+    ],
+)
+def test_who_was_cut_off_from_the_most_has_no_say(me: str, fresh: list[str], now: float, says: bool) -> None:
+    """The claim of THIRD (or, seen by THIRD, of FIRST), after a cut that ended at 48; stable 10 s later."""
+    found = ownership(me, *everyone(**{name: member(name, since=48.0) for name in fresh}))
+    for name in fresh:
+        found.damping.observe({NodeId(name): member(name)}, 40.0)
+        found.damping.observe({NodeId(name): member(name, state=State.DEAD)}, 42.0)
+    other = FIRST if me == THIRD else THIRD
+    assert found.intruder(SLOT, other, now) == (48.0 if says else None)
+
+
+def test_of_two_replicas_none_is_the_most() -> None:
+    found = ownership(FIRST, *everyone(**{SECOND: member(SECOND, since=48.0)}))
+    found.placement = Placement([Candidate(NodeId(n)) for n in (FIRST, SECOND)], slots=8)
+    found.damping.observe({SECOND: member(SECOND)}, 40.0)
+    found.damping.observe({SECOND: member(SECOND, state=State.DEAD)}, 42.0)
+    assert found.intruder(SLOT, SECOND, 50.0) is None

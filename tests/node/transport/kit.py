@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import zmq
 
 from gossip.identity import node_id
-from node.security.keys import ClusterKey, NodeKeys, Pair
+from node.security.keys import NodeKeys, Pair
 from node.security.roster import Entry, Roster
 from node.security.zap import ZapHandler
 from node.transport.base import SyncContext
@@ -33,10 +33,10 @@ def listing(*everybody: NodeKeys) -> Roster:
 
 
 @contextmanager
-def gated(roster: Roster, cluster: ClusterKey | None = None) -> Iterator[SyncContext]:
+def gated(roster: Roster) -> Iterator[SyncContext]:
     """A context whose gate admits this roster."""
     context: SyncContext = zmq.Context()
-    gate = ZapHandler(context, roster, cluster.join_client.public if cluster else None)
+    gate = ZapHandler(context, roster)
     gate.start()
     try:
         yield context

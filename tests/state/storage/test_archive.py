@@ -13,7 +13,7 @@ from state.storage.log import Unreadable
 def row(
     batch: str, *, ended_ms: int = 1000, lasting: bool = False, states: dict[str, int] | None = None
 ) -> Row:
-    facts = [Kept(f"b|{batch}|0|a.1", b"spec" * 100), Kept(f"r|{batch}|0|x|a.1", b"run", 7, 3)]
+    facts = [Kept(f"b|{batch}|0|a.1", b"spec" * 100), Kept(f"r|{batch}|0|x|a.1", b"run", 7, 3, 1)]
     return Row(
         batch, ended_ms, lasting, "t", "name" if lasting else None, states or {"succeeded": 2}, packed(facts)
     )
@@ -83,7 +83,11 @@ def test_a_full_disk_loses_nothing_that_is_staged(tmp_path: Path, monkeypatch: p
 
 def test_two_copies_of_a_row_are_merged_fact_by_fact() -> None:
     mine, theirs = row("one"), row("one", ended_ms=2000)
-    more = [*unpacked(theirs.data)[:1], Kept("r|one|0|x|a.1", b"later", 7, 9), Kept("w|one|n|b.1", b"wish")]
+    more = [
+        *unpacked(theirs.data)[:1],
+        Kept("r|one|0|x|a.1", b"later", 8, 0, 2),
+        Kept("w|one|n|b.1", b"wish"),
+    ]
     both = merged(mine, Row("one", 2000, False, "t", None, {"cancelled": 2}, packed(more)))
     assert (both.ended_ms, both.states) == (2000, {"cancelled": 2})
     assert [(fact.key[0], fact.value) for fact in unpacked(both.data)] == [
