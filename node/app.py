@@ -278,6 +278,7 @@ class App:
 
     def _retire(self, node: NodeId) -> None:
         self.membership.retire(node)
+        self.core.leases.forget(frozenset([node]))
 
     def _drain_changed(self) -> None:
         self._update_meta()
@@ -307,6 +308,9 @@ class App:
                 "before": str(before or ""),
             },
         )
+        entry = self.roster.entry(member.id)
+        if member.state is State.LEFT and entry is not None and entry.revoked:
+            self.core.leases.forget(frozenset([member.id]))
         if member.id != self.me:
             log.info("member", node=member.meta.name, id=member.id, state=str(member.state))
         if member.state in (State.DEAD, State.LEFT) and member.id != self.me:

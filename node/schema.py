@@ -200,7 +200,8 @@ class BatchAnswer(msgspec.Struct, kw_only=True):
 
 class Drain(msgspec.Struct, kw_only=True):
     """How far a drain is. `total`: slots of which the node holds a copy; still to do: `slots` to hand over,
-    `copies` that are not all on other nodes' disks, `running` jobs. `waits_for`: names of dead nodes that copies
+    `copies` that are not all on other nodes' disks, `running` jobs; `voting`: majorities of leases still count the
+    node. `waits_for`: names of dead nodes that copies
     should lie on. `problem`: why it cannot go on. `done`: the node may be stopped.
     """
 
@@ -208,6 +209,7 @@ class Drain(msgspec.Struct, kw_only=True):
     slots: int = 0
     copies: int = 0
     running: int = 0
+    voting: bool = False
     waits_for: list[str] = []
     problem: str | None = None
     done: bool = False

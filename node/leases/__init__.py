@@ -11,12 +11,18 @@ granted the same token again.
 - The holder counts from the time at which it *sent* the request: it stops at `sent + ttl - margin`. A voter waits
   `ttl + margin` after it last granted; after a restart, from the restart. The margin is 2/15 of the ttl, which covers
   clocks that drift by 1 % against each other, and the time that a stop takes.
-- The voters follow from a *map*: the members with weight and zone. Members leave a map only when an operator forgets
-  them: a side of a cut, however long it lasts, still counts the other one. A node takes a new map beside the old ones;
+- The voters follow from a *map*: the members with weight and zone. Members leave a map when they are drained (weight
+  0), or when an operator forgets or revokes them, never by being dead or away: a side of a cut, however long it lasts,
+  still counts the other one. A node takes a new map beside the old ones;
   each answer names the maps that the voter knows, and a request needs a majority in *each* map that anyone who
   answered knows. A node drops the older maps when every member of all of them has said that it knows the new one, and
   sent what it has promised.
-- A node that knows nothing (new, or its file is lost) neither votes nor asks before it has heard everybody.
+  Who was forgotten, or was drained and has left, is not waited for: what it has promised is known to the others, for
+  any other majority has one of them. Where a majority of a slot's voters is forgotten unheard that is not so; then
+  nobody votes for as long as a slot's lease lasts, and what else they had granted or promised is lost.
+- A node that knows nothing (new, or its file is lost) neither votes nor asks before it has heard everybody, of whom one
+  has voted before. Where nobody has (a mesh that is new to leases), all begin when they have heard all others, and no
+  further member has turned up for a while. The node that founds a mesh begins at once.
 
 - A steward leases shards of a task with `on_partition = "pause"` only while it holds the lease of the slot. An executor
   asks for the rest of it, counts from its own question, and stops in time by itself. What a steward granted to an

@@ -13,7 +13,7 @@ from node.leases.acceptor import Acceptor
 from node.leases.keeper import Keeper
 from node.leases.maps import LeaseMap, Maps
 from node.leases.proposer import ROUND_TIMEOUT, Result, Round
-from node.leases.wire import Ask, Kept, LeaseToken, Promise, Told
+from node.leases.wire import Ask, Kept, LeaseToken, Promise, Told, margin
 from sharding.placement import Candidate
 
 EXCHANGE_INTERVAL = 0.5
@@ -58,7 +58,7 @@ class Leases:
         self._tries: dict[int, int] = {}
         # An answer to an earlier life of this node is to none of our questions.
         self._serial = self.maps.number = int(boot) << 32
-        self._votes_from = 0.0
+        self._votes_from = self._settled_at = 0.0
         self._next_exchange = 0.0
         self._dirty = False
         self._batch = self._kept = 0
@@ -102,13 +102,26 @@ class Leases:
         self._present = {
             node: Candidate(node, member.meta.weight, member.meta.zone) for node, member in members.items()
         }
+        self.forget(frozenset(n for n, m in members.items() if m.state is State.LEFT and not m.meta.weight))
         self._consider()
 
     def forget(self, nodes: frozenset[NodeId]) -> None:
-        """These are gone for ever, an operator says: they vote no more."""
+        """These are gone for ever: an operator says so, or they were drained and have left. They vote no more, until
+        they are alive again."""
+        nodes -= self.live
         if not nodes <= self.maps.forgotten:
             self.maps.forget(nodes)
             self._dirty = True
+
+    @property
+    def counted(self) -> bool:
+        """Whether this node still votes: a newer map without it is not in force with every live member yet."""
+        maps = self.maps
+        if not (maps.settled and maps.active):
+            return False
+        if self.me in maps.active[-1].members or self._now < self._settled_at + 2 * EXCHANGE_INTERVAL:
+            return True  # the others may still ask for what it has promised
+        return len(maps.active) > 1 and not self.live.isdisjoint(maps.missing())
 
     def receive(self, sender: NodeId, message: messages.Message, now: float) -> None:
         self._now = now
@@ -232,12 +245,15 @@ class Leases:
         self._settle()
 
     def _settle(self) -> None:
-        knew = self.maps.settled
+        knew, bereft = self.maps.settled, self.maps.open and not self.maps.missing() and self.maps.bereft
         if self.maps.settle(self._now, self.config.stable_after):
             self._dirty = True
+            self._settled_at = self._now
             if not knew:
                 # An earlier life may have promised something that is still on its way to its proposer.
                 self._votes_from = self._now + 2 * ROUND_TIMEOUT
+            if bereft:
+                self._votes_from = self._now + self.config.ttl + margin(self.config.ttl)
 
     def _ask_for_maps(self) -> None:
         self.maps.number += 1
@@ -252,7 +268,7 @@ class Leases:
     def _exchange(self, sender: NodeId, said: messages.LeaseMaps) -> None:
         maps = [self.maps.made(plain) for plain in said.maps]
         before = len(self.maps.forgotten)
-        self.maps.hear(maps, said.forgotten)
+        self.maps.hear(maps, {NodeId(node) for node in said.forgotten} - self.live)
         self._dirty |= len(self.maps.forgotten) != before
         if said.asks:
             same = bool(maps and self.maps.active) and maps[-1].version == self.maps.active[-1].version
@@ -266,6 +282,15 @@ class Leases:
 
     def flush(self) -> list[Effect]:
         """Answers wait until all that was promised before them is durable."""
+        if not (
+            self._dirty
+            or self.acceptor.changed
+            or self._answers
+            or self._held_back
+            or self._outbox
+            or self._asks
+        ):
+            return []
         out: list[Effect] = []
         if self._dirty or self.acceptor.changed:
             items: list[Kept] = [*self.acceptor.changed.values()]

@@ -15,6 +15,7 @@ class LeaseMap:
     """One set of members; immutable. `version`: the hash of everything that the voters follow from."""
 
     def __init__(self, candidates: Iterable[Candidate], *, replicas: int, slots: int) -> None:
+        self._slots = slots
         self._placement = Placement(candidates, replicas=replicas, slots=slots)
         self.candidates = self._placement.candidates
         self.members = frozenset(candidate.id for candidate in self.candidates)
@@ -22,6 +23,9 @@ class LeaseMap:
 
     def voters(self, slot: int) -> tuple[NodeId, ...]:
         return self._placement.owners(slot)
+
+    def all_voters(self) -> Iterable[tuple[NodeId, ...]]:
+        return map(self.voters, range(self._slots))
 
     def plain(self) -> PlainMap:
         return [(str(c.id), float(c.weight), c.zone) for c in self.candidates]
@@ -106,9 +110,9 @@ class Maps:
 
     # ---- giving up the old ones
 
-    def hear(self, maps: list[LeaseMap], forgotten: Iterable[str]) -> None:
+    def hear(self, maps: list[LeaseMap], forgotten: Iterable[NodeId]) -> None:
         """Another node says which maps it has."""
-        self.forgotten.update(NodeId(node) for node in forgotten)
+        self.forgotten.update(forgotten)
         for candidate in maps[-1].candidates if maps else ():
             self._foreign.setdefault(candidate.id, candidate)
 
@@ -137,5 +141,12 @@ class Maps:
         return True
 
     def forget(self, nodes: Iterable[NodeId]) -> None:
-        """An operator says that these are gone for ever."""
+        """These are gone for ever."""
         self.forgotten.update(nodes)
+
+    @property
+    def bereft(self) -> bool:
+        """Whether a slot has lost so many voters unheard that those who are left may know nothing of a lease."""
+        lost = self.forgotten - self._acks.keys() - {self.me}
+        found = [voters for one in self.active if lost & one.members for voters in one.all_voters()]
+        return any(2 * len(lost.intersection(voters)) > len(voters) for voters in found)

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gossip.config import SwimConfig
+from gossip.identity import NodeId
 from node.core import CoreConfig
+from node.leases.core import LeaseConfig
 from node.stewardship.ownership import OwnershipConfig
 from state import join
 from tests.sim import checkers, coverage, faults
@@ -49,9 +51,12 @@ class World:
         self.sink = ModelSink()
         self.watch = Watch(self)
         self.workload = Workload(self)
+        self.gone: list[NodeId] = []
         count = self.nodes or self.rng.choice(SIZES)
         self.network.limit = int(MESSAGES * count * (self.seconds + 300))
-        config = CoreConfig(slots=self.slots, concurrency=4, ownership=OwnershipConfig.local())
+        config = CoreConfig(
+            slots=self.slots, concurrency=4, ownership=OwnershipConfig.local(), leases=LeaseConfig.local()
+        )
         self.members = [
             SimNode(
                 f"{number:016x}", self.clock, self.network, self.sink, self.seed, config=config,
@@ -128,6 +133,7 @@ class World:
         self.clock.run_for(0.8)
         node.crash()
         self.members.remove(node)
+        self.gone.append(node.name)
         self.troubles.lost(list(node.disk.by_name))
         self.hits["lost for good"] += 1
 
@@ -151,6 +157,8 @@ class World:
         checkers.deleted_stays_deleted(self)
         self.eventually(30.0, checkers.queues_drain)
         self.eventually(30.0, checkers.replicas_agree)
+        self.members[0].core.leases.forget(frozenset(self.gone))
+        self.eventually(30.0, checkers.voters_agree)
         checkers.log_is_the_state(self, self.rng.choice(self.members))
 
     def _hold_still(self) -> None:
