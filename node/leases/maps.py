@@ -54,6 +54,11 @@ class Maps:
         return b"".join(found.version for found in self.active)
 
     @property
+    def members(self) -> frozenset[NodeId]:
+        """Of all maps in force."""
+        return frozenset(node for found in self.active for node in found.members)
+
+    @property
     def size(self) -> int:
         """Members of the newest map."""
         return len(self.active[-1].members) if self.active else 0
@@ -125,8 +130,7 @@ class Maps:
 
     def missing(self) -> list[NodeId]:
         """Who has still to say that it has the newest map."""
-        members = {node for found in self.active for node in found.members}
-        return sorted(members - self.forgotten - {self.me} - self._acks.keys())
+        return sorted(self.members - self.forgotten - {self.me} - self._acks.keys())
 
     def settle(self, now: float, wait: float) -> bool:
         """Drop the older maps if everybody was heard. Who knew nothing needs one who did; or that nobody does (a mesh
