@@ -56,6 +56,8 @@ class Leases:
         self._rounds: dict[int, Round] = {}
         self._used: dict[str, int] = {}
         self._tries: dict[int, int] = {}
+        self._vain: dict[int, tuple[str, LeaseToken, float]] = {}
+        """Takes that came to nothing: name, token, until when a voter may be bound by it."""
         # An answer to an earlier life of this node is to none of our questions.
         self._serial = self.maps.number = int(boot) << 32
         self._votes_from = self._settled_at = 0.0
@@ -143,6 +145,8 @@ class Leases:
         for number, found in list(self._rounds.items()):
             if now >= found.deadline:
                 self._conclude(number, found)
+        if self._vain:
+            self._vain = {number: vain for number, vain in self._vain.items() if now < vain[2]}
         if self.maps.open and now >= self._next_exchange:
             self._next_exchange = now + EXCHANGE_INTERVAL
             self._ask_for_maps()
@@ -197,7 +201,11 @@ class Leases:
     def _hear(self, sender: NodeId, items: list[Told], maps: list[LeaseMap]) -> None:
         for told in items:
             found = self._rounds.get(told.round)
-            if found is None or self._now >= found.deadline:
+            if found is not None and self._now >= found.deadline:
+                self._conclude(told.round, found)
+                found = None
+            if found is None:
+                self._late(sender, told)
                 continue
             found.learn(maps)
             found.hear(sender, told)
@@ -228,9 +236,17 @@ class Leases:
         self._send(found)
 
     def _give_back(self, found: Round) -> None:
-        """What a few voters granted in vain is free again; those that have not answered free it by time."""
+        """What a few voters granted in vain is free again, also where the word of that is still on its way."""
+        self._vain[found.number] = (found.name, found.token, self._now + found.ttl)
         for node in found.granted():
             self._asks.setdefault(node, []).append(Ask(found.number, "undo", found.name, found.token))
+
+    def _late(self, sender: NodeId, told: Told) -> None:
+        """A grant is told when it is durable, refusals before: without this, voters whose grants end at different
+        times would each stay bound to another try."""
+        if told.ok and told.round in self._vain:
+            name, token, _ = self._vain[told.round]
+            self._asks.setdefault(sender, []).append(Ask(told.round, "undo", name, token))
 
     def _keeper_round(self, kind: str, slot: int, token: LeaseToken, done: Callable[[Result], None]) -> None:
         self.propose(kind, f"slot/{slot:03x}", slot, token, done, ttl=self.config.ttl, note=f"node {self.me}")

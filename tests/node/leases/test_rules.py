@@ -97,6 +97,20 @@ def test_an_answer_after_the_deadline_counts_for_nothing() -> None:
     assert [result.won for result in proposal.results] == [False]
 
 
+def test_a_grant_that_is_told_after_the_refusals_is_given_back() -> None:
+    proposal = Proposal("abc")
+    number = next(iter(proposal.asked.values()))
+    for voter in "ab":
+        refusal = Told(number, ok=False, grant=(0, "z", 1), left=1.0)
+        proposal.leases.receive(NodeId(voter), messages.LeaseTold([refusal], []), 100.1)
+    assert [result.won for result in proposal.results] == [False]
+    proposal.flush()
+    proposal.grant("c", [], now=100.2)
+    (sent,) = [e for e in proposal.leases.flush() if isinstance(e, Send)]
+    assert isinstance(sent.message, messages.LeaseAsk)
+    assert (sent.to, [ask.kind for ask in sent.message.items]) == ("c", ["undo"])
+
+
 def test_a_majority_is_needed_in_each_map_that_a_voter_knows() -> None:
     proposal = Proposal("abc")
     assert sorted(proposal.asked) == ["a", "b", "c"]
