@@ -20,6 +20,7 @@ class News:
 
     about: NodeId
     encoded: bytes
+    accuses: bool
     rank: tuple[int, int, int]
 
     def sent(self) -> int:
@@ -47,9 +48,10 @@ class Broadcasts:
     def __contains__(self, about: NodeId) -> bool:
         return about in self._news
 
-    def put(self, about: NodeId, encoded: bytes) -> None:
+    def put(self, about: NodeId, encoded: bytes, *, accuses: bool = False) -> None:
+        """`accuses`: it says that the member is suspect or dead."""
         self._order += 1
-        self._news[about] = News(about, encoded, (0, -len(encoded), -self._order))
+        self._news[about] = News(about, encoded, accuses, (0, -len(encoded), -self._order))
 
     def drop(self, about: NodeId) -> None:
         self._news.pop(about, None)
@@ -57,12 +59,13 @@ class Broadcasts:
     def clear(self) -> None:
         self._news.clear()
 
-    def take(self, room: int, limit: int) -> list[bytes]:
-        """Messages of at most `room` bytes together. What has now been sent `limit` times waits no longer."""
-        if not self._news:
-            return []
+    def take(self, room: int, limit: int, dead: NodeId | None = None) -> list[bytes]:
+        """Messages of at most `room` bytes together; for one who is `dead`, accusations of itself alone. What has now
+        been sent `limit` times waits no longer.
+        """
+        fit = [news for news in self._news.values() if dead is None or not news.accuses or news.about == dead]
         taken = []
-        for news in sorted(self._news.values(), key=_rank):
+        for news in sorted(fit, key=_rank):
             if room < LEAST_NEWS:
                 break
             if len(news.encoded) > room:

@@ -9,8 +9,8 @@ from gossip.config import SwimConfig
 from gossip.effects import Changed, Conflict, Effect, Send
 from gossip.health import Health
 from gossip.identity import Boot, NodeId
-from gossip.member import Member, State
-from gossip.messages import Message
+from gossip.member import LIVE, Member, State
+from gossip.messages import Dead, Message, Suspect
 from gossip.table import Table
 from gossip.timers import Timers
 
@@ -38,16 +38,20 @@ class Core:
         return self.table.members[self.me]
 
     def send(self, to: NodeId, address: str, *parts: bytes) -> None:
-        """One packet; room that is left carries news."""
+        """One packet; room that is left carries news. One who is dead here is told of no other's death: it may be cut
+        off with others who are well, and would believe it.
+        """
         content = list(parts)
         if self.broadcasts:
             room = PACKET_BYTES - len(self.beginning) - 3 - sum(map(len, parts))
-            content += self.broadcasts.take(room, self.config.retransmits(self.table.live))
+            member = self.table.members.get(to)
+            dead = to if member is not None and member.state not in LIVE else None
+            content += self.broadcasts.take(room, self.config.retransmits(self.table.live), dead)
         self.effects.append(Send(to, address, pack(self.beginning, content)))
 
     def tell(self, about: NodeId, message: Message, now: float) -> None:
         """News for everybody, from the next gossip round on."""
-        self.broadcasts.put(about, encode(message))
+        self.broadcasts.put(about, encode(message), accuses=isinstance(message, Suspect | Dead))
         if ("gossip", "") not in self.timers:
             interval = self.config.gossip_interval
             rounds = math.floor((now - self._phase) / interval) + 1

@@ -72,6 +72,8 @@ class Keeping:
         self.driver, self.core, self.archive, self.pace = driver, driver.core, archive, pace
         self.folds = 0
         self._changed: dict[int, float] = {}
+        self._floors: dict[int, dict[Writer, int]] = {}
+        """Of the bases that are staged"""
         self._early: dict[int, float] = {}
         """Slots folded before all that is over was settled, and when it will be"""
         self._shadowed: dict[tuple[int, str], Row] = {}
@@ -171,7 +173,7 @@ class Keeping:
         rows = self.core.replicator.fold(slot, kept, [*gone, *self._forgotten(slot)])
         for name, facts in rows.items():
             self._archive(slot, name, ended[name], *outlines[name], facts)
-        self.archive.stage_base(slot, bases.encode(ledger.base()))
+        self._stage_base(slot, ledger)
         self.folds += 1
 
     def _archive(
@@ -186,15 +188,15 @@ class Keeping:
             self.archive.discount(slot, shadow, 1)
         self.archive.stage(slot, row)
 
+    def _stage_base(self, slot: int, ledger: Ledger) -> None:
+        self.archive.stage_base(slot, bases.encode(ledger.base()))
+        self._floors[slot] = dict(ledger.floors)
+
     def _store(self) -> None:
         """Make what is staged durable, then let go of the log before it."""
-        if not self.archive.staged:
+        if not (self.archive.staged or self._floors):
             return
-        floors = {
-            slot: dict(ledger.floors)
-            for slot, ledger in self.core.replicator.ledgers.items()
-            if ledger.floors
-        }
+        floors, self._floors = self._floors, {}
 
         def done() -> None:
             for slot, authors in floors.items():
@@ -376,7 +378,7 @@ class Keeping:
             name: unpacked(row.data) for name in alive if (row := self.archive.get(slot, name)) is not None
         }
         self.core.replicator.adopt(base, rows)
-        self.archive.stage_base(slot, bases.encode(ledger.base()))
+        self._stage_base(slot, ledger)
         self._changed[slot] = self.driver.now()
         self._store()
         self.driver.kick()

@@ -152,6 +152,9 @@ class Steward:
         return effects
 
     def _look(self) -> None:
+        news = self._dirty_slots or self._fresh or self._touched or self.recording.singled
+        if not (self._recheck_all or news or self.recording.ended):
+            return
         if self._recheck_all:
             self._recheck_all = False
             self._dirty_slots.update(self.table.replicator.ledgers)

@@ -9,7 +9,7 @@ from gossip.config import SwimConfig
 from gossip.effects import Contact, Effect, Forget, Lagged, Leave, Left, Readmit, Received, Send, Tick
 from gossip.identity import Boot, NodeId
 from gossip.member import MAX_BOOT, State
-from gossip.messages import Ack, Departed, Message, Nack, Ping, PingRequest, Sync
+from gossip.messages import Ack, Dead, Departed, Message, Nack, Ping, PingRequest, Suspect, Sync
 from gossip.swim import Swim
 from tests.gossip.peers import ME, Peer, acquainted, changes, machine, meta, run, said
 
@@ -121,6 +121,22 @@ def test_the_dead_are_told_the_news_for_a_while() -> None:
     b.says(swim, late.alive(), now=40.0)
     told = [said([effect], to="a") for _, effect in run(swim, 40.0, 41.0)]
     assert not [one for one in told if late.alive() in one and not isinstance(one[0], Sync)]
+
+
+def test_the_dead_are_told_of_no_other_death() -> None:
+    """They may be cut off with who is well, and would bury it."""
+    swim = machine()
+    b, _ = acquainted(swim, "b", "c")
+    b.syncs(swim, Peer("a").record(State.DEAD), now=1.0)
+    c = swim.members[NodeId("c")]
+    b.says(swim, Dead(c.id, c.boot, c.incarnation), now=1.1)
+    sent = [effect for _, effect in run(swim, 1.1, 1.1 + SwimConfig().reconnect_interval)]
+    assert c.id in _accused(sent, "b")
+    assert c.id not in _accused(sent, "a")
+
+
+def _accused(sent: list[Effect], to: str) -> set[NodeId]:
+    return {NodeId(one.id) for one in said(sent, to=to) if isinstance(one, Suspect | Dead)}
 
 
 def test_a_node_answers_only_for_itself() -> None:

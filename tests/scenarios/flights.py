@@ -37,26 +37,27 @@ def lay(root: Path) -> None:
     shutil.copy(SOURCE, root / "flights.csv.zip")
 
 
-def digest(row: dict[str, Any]) -> bytes:
-    return hashlib.blake2b(msgspec.json.encode(row, order="sorted"), digest_size=16).digest()
+def digest(row: dict[str, Any]) -> int:
+    return hash(tuple(sorted(row.items())))
 
 
 @functools.cache
-def expected() -> "Counter[bytes]":
+def expected() -> "Counter[int]":
     with zipfile.ZipFile(SOURCE) as archive, archive.open("flights.csv") as raw:
-        rows = Counter(digest(row) for row in csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline="")))
+        names, *lines = csv.reader(io.TextIOWrapper(raw, "utf-8", newline=""))
+    rows = Counter(digest(dict(zip(names, line, strict=True))) for line in lines)
     assert rows.total() == ROWS
     return rows
 
 
-def check_published(folder: Path, rows: "Counter[bytes]") -> None:
+def check_published(folder: Path, rows: "Counter[int]") -> None:
     """The manifest is complete, names exactly the visible files, and their rows are `rows`."""
     manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
     assert manifest["complete"], manifest
     named = [part["file"] for part in manifest["parts"]]
     visible = [path.name for path in folder.iterdir() if path.name[0] not in "._"]
     assert sorted(named) == sorted(visible)
-    found: Counter[bytes] = Counter()
+    found: Counter[int] = Counter()
     for part in manifest["parts"]:
         data = (folder / part["file"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == part["sha256"], part

@@ -216,7 +216,7 @@ def check_nodes(nodes: Sequence[Node]) -> None:
         assert not found, f"node {node.name}: {found[0]}\n{text[text.index(found[0]) :][:3000]}"
 
 
-def lay(root: Path, every: int) -> "Counter[bytes]":
+def lay(root: Path, every: int) -> "Counter[int]":
     """Put each so manieth flight into flights.csv; those rows."""
     if every == 1:
         with zipfile.ZipFile(flights.SOURCE) as archive:

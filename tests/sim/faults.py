@@ -50,7 +50,8 @@ class Faults:
             node.disk.full, node.disk.delay = False, (0.001, 0.02)
             if node.up and node.frozen:
                 node.thaw()
-            self._revive(node)
+            if not node.up:
+                node.start()
 
     # ---- network
 
@@ -121,9 +122,9 @@ class Faults:
         node.crash()
         self._after(lasts, functools.partial(self._revive, node))
 
-    @staticmethod
-    def _revive(node: SimNode) -> None:
-        if not node.up:
+    def _revive(self, node: SimNode) -> None:
+        """Unless the faults are over: who is down then is lost for good."""
+        if not node.up and not self._over:
             node.start()
 
     def freeze(self, lasts: float) -> bool:
