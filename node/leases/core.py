@@ -56,8 +56,8 @@ class Leases:
         self._rounds: dict[int, Round] = {}
         self._used: dict[str, int] = {}
         self._tries: dict[int, int] = {}
-        self._vain: dict[int, tuple[str, LeaseToken, float]] = {}
-        """Takes that came to nothing: name, token, until when a voter may be bound by it."""
+        self._vain: dict[int, tuple[str, LeaseToken, float, set[NodeId]]] = {}
+        """Takes that came to nothing: name, token, until when a voter may be bound by it, who was told."""
         # An answer to an earlier life of this node is to none of our questions.
         self._serial = self.maps.number = int(boot) << 32
         self._votes_from = self._settled_at = 0.0
@@ -237,15 +237,19 @@ class Leases:
 
     def _give_back(self, found: Round) -> None:
         """What a few voters granted in vain is free again, also where the word of that is still on its way."""
-        self._vain[found.number] = (found.name, found.token, self._now + found.ttl)
-        for node in found.granted():
+        granted = found.granted()
+        self._vain[found.number] = (found.name, found.token, self._now + found.ttl, set(granted))
+        for node in granted:
             self._asks.setdefault(node, []).append(Ask(found.number, "undo", found.name, found.token))
 
     def _late(self, sender: NodeId, told: Told) -> None:
         """A grant is told when it is durable, refusals before: without this, voters whose grants end at different
         times would each stay bound to another try."""
         if told.ok and told.round in self._vain:
-            name, token, _ = self._vain[told.round]
+            name, token, _, undone = self._vain[told.round]
+            if sender in undone:  # the answer to the undo
+                return
+            undone.add(sender)
             self._asks.setdefault(sender, []).append(Ask(told.round, "undo", name, token))
 
     def _keeper_round(self, kind: str, slot: int, token: LeaseToken, done: Callable[[Result], None]) -> None:

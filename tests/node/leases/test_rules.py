@@ -109,6 +109,8 @@ def test_a_grant_that_is_told_after_the_refusals_is_given_back() -> None:
     (sent,) = [e for e in proposal.leases.flush() if isinstance(e, Send)]
     assert isinstance(sent.message, messages.LeaseAsk)
     assert (sent.to, [ask.kind for ask in sent.message.items]) == ("c", ["undo"])
+    proposal.grant("c", [], now=100.3)
+    assert not proposal.leases.flush(), "what answers the undo is no grant"
 
 
 def test_a_majority_is_needed_in_each_map_that_a_voter_knows() -> None:
