@@ -1,10 +1,13 @@
-"""Packets as bytes: a version byte, then one MessagePack array (boot, incarnation, address, messages)."""
+"""Packets as bytes: a version byte, then one MessagePack array (boot, incarnation, address, messages).
+
+A message of a kind that is not known here is skipped, and the rest of its packet taken (`gossip.versions`).
+"""
 
 import msgspec
 
 from gossip.errors import Malformed
 from gossip.identity import Boot
-from gossip.messages import Address, Incarnation, Life, Message
+from gossip.messages import NEWEST_KIND, Address, Incarnation, Life, Message
 
 VERSION = 1
 MAX_PACKET = 60 * 1024
@@ -20,8 +23,21 @@ class Packet(msgspec.Struct, frozen=True, array_like=True):
     messages: list[Message]
 
 
+class _Raw(msgspec.Struct, frozen=True, array_like=True):
+    """A packet whose messages are looked at one by one."""
+
+    boot: Life
+    incarnation: Incarnation
+    address: Address
+    messages: list[msgspec.Raw]
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Packet)
+_raw_decoder = msgspec.msgpack.Decoder(_Raw)
+_one: "msgspec.msgpack.Decoder[Message]" = msgspec.msgpack.Decoder(Message)
+_parts = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_tag = msgspec.msgpack.Decoder(int)
 encode = _encoder.encode
 
 
@@ -45,5 +61,30 @@ def unpack(payload: bytes) -> Packet:
         raise Malformed(f"packet version {payload[:1].hex() or 'absent'}; this node speaks {VERSION}")
     try:
         return _decoder.decode(memoryview(payload)[1:])
+    except msgspec.ValidationError as error:
+        return _known(payload, error)
     except (ValueError, RecursionError) as error:
         raise Malformed(str(error)) from None
+
+
+def _known(payload: bytes, reason: msgspec.ValidationError) -> Packet:
+    """The packet without messages of unknown kinds; Malformed for `reason` where that was not what is wrong."""
+    try:
+        raw = _raw_decoder.decode(memoryview(payload)[1:])
+        known = [part for part in raw.messages if _kind(part) <= NEWEST_KIND]
+        if len(known) == len(raw.messages):
+            raise Malformed(str(reason)) from None
+        return Packet(raw.boot, raw.incarnation, raw.address, [_one.decode(part) for part in known])
+    except (ValueError, RecursionError) as error:
+        raise Malformed(str(error)) from None
+
+
+def _kind(message: msgspec.Raw) -> int:
+    """The tag of a message. Raises ValueError."""
+    parts = _parts.decode(message)
+    if not parts:
+        raise ValueError("a message without a kind")
+    kind = _tag.decode(parts[0])
+    if kind < 1:
+        raise ValueError(f"a message of kind {kind}")
+    return kind

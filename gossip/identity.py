@@ -3,6 +3,12 @@
 A node id is the hash of the node's CURVE public key, so it cannot be claimed by another key. A boot is a
 counter that the node persists and raises at each start; `(node, boot)` names one life of one node, and the
 larger boot of a node wins at once.
+
+Invariant: two lives of a node never have the same boot, even when its data directory was put back to an older
+copy: a life that wrote under a used boot would use its sequence numbers again, for other facts, and replicas
+would differ for ever under equal heads. A counter alone is restored with the directory, so a boot also lies
+above a floor that the clock gives (`node.security.keys.boot_floor`); where both are behind, the others know the
+later life, and the node stops (`node.standing`).
 """
 
 import hashlib

@@ -32,8 +32,8 @@ LIVE = frozenset({State.ALIVE, State.SUSPECT})
 class Meta(msgspec.Struct, frozen=True):
     """Slow facts that a node says of itself; at most META_BYTES encoded.
 
-    weight: share of the slots relative to 1.0; 0: a node that is drained keeps nothing. reason: why it is not
-    ready, in a few words. machine: nodes with the same one share a file system.
+    protocol, oldest: `gossip.versions`. weight: share of the slots relative to 1.0; 0: a node that is drained keeps
+    nothing. reason: why it is not ready, in a few words. machine: nodes with the same one share a file system.
     plugins: hash of the plugin list. ready: takes ownership of slots. http, join: advertised, "host:port".
     """
 
@@ -50,6 +50,7 @@ class Meta(msgspec.Struct, frozen=True):
     http: str = ""
     join: str = ""
     reason: str = ""
+    oldest: int = 1
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -110,3 +110,5 @@ class Sync(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
 
 
 Message = Ping | Ack | Nack | PingRequest | Alive | Suspect | Dead | Departed | Sync
+NEWEST_KIND = 9
+"""The largest tag; one beyond it is of a later protocol and is skipped."""

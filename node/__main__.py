@@ -90,8 +90,9 @@ async def _serve(config: Config, flags: Flags) -> int:
     )
     sys.stdout.flush()
     await stop.wait()
-    if app.outlived:
+    if (failure := app.standing.failure) is not None:
         await app.stop(leave=False)
+        print(f"collect-node: {failure}.", file=sys.stderr)
         return 1
     print("leaving the mesh", flush=True)
     await app.stop()

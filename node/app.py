@@ -16,7 +16,6 @@ from aiohttp import web
 from structlog import get_logger
 
 from gossip.config import SwimConfig
-from gossip.effects import Conflict
 from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
@@ -35,7 +34,7 @@ from node.execution.secrets import Secrets
 from node.leases.service import Locks
 from node.membership import Membership
 from node.membership_config import Identity, Settings
-from node.opening import new_core, open_log, stop_outlived
+from node.opening import new_core, open_log
 from node.presence import LOOK, Presence
 from node.security.bootstrap import Given, Start, decide
 from node.security.keyring import KeyRing
@@ -53,10 +52,12 @@ from node.serving.local import Local
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
+from node.standing import Standing
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
 from node.transport.entrance import enter
 from node.transport.zmq import Plane
+from node.verification.verifier import Verifier
 from plugins.http import NetworkRules
 from plugins.registry import Registry
 
@@ -86,7 +87,6 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self._stopping: list[Callable[[], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self.outlived = False
 
     # ---- start
 
@@ -122,6 +122,7 @@ class App:
         self.me = keys.id
         self._open_core(keys.id, boot)
         self.core.leases.founded = start.founded
+        data.used_by(self.version)
         raise_boot(data.path, boot - 1)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stopping.append(lambda: context.destroy(linger=0))
@@ -158,7 +159,7 @@ class App:
         )
         identity = Identity.load(data.path, keys=keys, boot=boot, ring=ring, roster=roster)
         self.membership = Membership(
-            context, identity, settings, on_change=self._member_changed, on_conflict=self._conflict
+            context, identity, settings, on_change=self._member_changed, on_conflict=self.standing.conflict
         )
         self._stopping.append(self.membership.stop)
         await self.membership.start()
@@ -174,6 +175,7 @@ class App:
     def _open_core(self, me: NodeId, boot: Boot) -> None:
         self.hub = Hub()
         self.core = new_core(self.config, me, boot, sharded=self._sharded)
+        self.standing = Standing(self.core, self.data.path)
         self.driver = Driver(self.core, send=self._send, on_notice=self._notice)
         open_log(self.driver, self.config, self.data.path, salvage=self._salvage)
 
@@ -224,6 +226,7 @@ class App:
             nodes=self.nodes,
             exporter=Exporter(self.roots),
             locks=self.locks,
+            verifier=Verifier(self.core, self.driver, self.calls, self.roots),
             compared=lambda: self.presence.compared or len(self.roster.entries()) <= 1,
         )
         operations.update(self.service.operations())
@@ -318,19 +321,6 @@ class App:
         elif before is None or before in (State.DEAD, State.LEFT):
             self._tell_facts()
 
-    def _conflict(self, conflict: Conflict) -> None:
-        if conflict.id == self.me and conflict.boot > self.core.boot:
-            self._outlived(conflict.boot)
-            return
-        log.error(
-            "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
-        )
-
-    def _outlived(self, seen: Boot) -> None:
-        if not self.outlived:
-            self.outlived = True
-            stop_outlived(self.data.path, self.core.boot, seen)
-
     def _tell_facts(self) -> None:
         facts = self.presence.facts()
         self.core.receive(self.me, facts, boottime(), 0)
@@ -352,8 +342,8 @@ class App:
                 log.critical("a guard thread has died; this node stops")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            if self.core.replicator.outlived:
-                self._outlived(self.core.boot)
+            if self.standing.lost(joining=not self.presence.compared):
+                return
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
             meta = self.presence.look(boottime())

@@ -30,6 +30,7 @@ from node.schema import (
     Shard,
     Task,
     Verdict,
+    VerifyLine,
     Why,
 )
 
@@ -228,6 +229,11 @@ class Client(Connection):
     async def forget_node(self, node: str) -> Node:
         """A dead node is no replica any more."""
         return await self.request("DELETE", f"/v1/nodes/{quote(node, safe='')}", Node)
+
+    def verify(self, *, repair: bool = False, deep: bool = False) -> AsyncIterator[VerifyLine]:
+        """Progress and findings as they come, the summary last. Raises ProblemError, Unreachable."""
+        query: Filter = {"repair": repair or None, "deep": deep or None}
+        return self.lines("POST", "/v1/verify", VerifyLine, query=query)
 
     async def issue_token(self, *, expires: str | float, uses: int) -> IssuedToken:
         """A one-time token with which new nodes join."""

@@ -34,6 +34,8 @@ TIMEOUT = 20.0
 """Seconds for a whole answer; a submit may wait for a second disk, a listing for every node."""
 SILENCE = 40.0
 """Seconds without an event or heartbeat (every 15 s) after which a stream is taken for dead."""
+LONG_SILENCE = 130.0
+"""Seconds without a line of a long answer: a node that does not answer its own node in 60 s is named in one."""
 ROUNDS = 3
 """How often all known nodes are tried before a request is given up."""
 PAUSE = 0.2
@@ -199,6 +201,30 @@ class Connection:
             with file.open("wb") as target:
                 async for chunk in response.content.iter_any():
                     target.write(chunk)
+
+    async def lines(self, method: str, path: str, shape: type[T], *, query: Filter) -> AsyncIterator[T]:
+        """The lines of a long answer as they come, from the first node that gives one; not repeated elsewhere."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=LONG_SILENCE)
+        headers = {**self._headers, "Content-Type": "application/json", "Accept": NDJSON}
+        reason = ""
+        for url in self.urls:
+            begun = False
+            try:
+                async with self._open().request(
+                    method, URL(url + path + _query(query), encoded=True), headers=headers, timeout=timeout
+                ) as response:
+                    if response.status != 200:
+                        raise _problem(response, await response.read())
+                    self._prefer(url)
+                    begun = True
+                    async for line in response.content:
+                        yield decode_answer(line, shape)
+                    return
+            except GONE as error:
+                reason = str(error) or type(error).__name__
+                if begun:
+                    break
+        raise Unreachable(self._urls, reason)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

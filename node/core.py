@@ -12,6 +12,7 @@ import msgspec
 
 from gossip.identity import Boot, NodeId
 from gossip.member import Member, State
+from gossip.versions import OLDEST, PROTOCOL, spoken
 from node import messages
 from node.effects import Effect, Send, Settled
 from node.execution.executor import Credit, Executor
@@ -91,6 +92,7 @@ class Core:
         self._boots: dict[NodeId, Boot] = {}
         self._now = 0.0
         self._loading = True
+        self.withheld = 0
 
     # ---- views
 
@@ -98,6 +100,16 @@ class Core:
     def now(self) -> float:
         """When the last event was."""
         return self._now
+
+    @property
+    def protocol(self) -> int:
+        """What the mesh speaks; who is dead may come back as it was."""
+        return spoken(m.meta for m in self.ownership.members.values() if m.state is not State.LEFT)
+
+    def protocol_of(self, node: NodeId) -> int:
+        """The newest protocol that both this node and another speak; the oldest while it is unknown."""
+        member = self.ownership.members.get(node)
+        return OLDEST if member is None else min(PROTOCOL, member.meta.protocol)
 
     def steward_of(self, slot: int) -> NodeId | None:
         return self.ownership.steward(slot, self.replicator.ledgers.get(slot), self._now)
@@ -310,6 +322,9 @@ class Core:
                 if isinstance(effect, Send) and effect.to == self.me:
                     self._dispatch(self.me, effect.message)
                     local = True
+                    continue
+                if isinstance(effect, Send) and effect.message.since > self.protocol_of(effect.to):
+                    self.withheld += 1
                     continue
                 if isinstance(effect, Settled):
                     self.steward.settled(effect.ticket, effect.level)

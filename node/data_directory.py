@@ -1,9 +1,21 @@
-"""A node's folder: one process at a time, and how much room is left."""
+"""A node's folder: one process at a time, in a format that this program reads, and how much room is left.
+
+The file `format` says which layout of the folder (log, roster, keys) was written last, and by which version. A
+folder without one is of format 1. A version that changes the layout so that older ones cannot read it raises
+`FORMAT`; an older one then refuses the folder with nothing changed.
+"""
 
 import fcntl
 import os
+import re
 import shutil
 from pathlib import Path
+
+from node.security.durable import replace
+
+FORMAT = 1
+FORMAT_FILE = "format"
+_FORMAT = re.compile(r"format = (?P<format>[1-9][0-9]{0,3})\nversion = (?P<version>[^\n]{1,40})\n")
 
 RESERVE = 32 << 20
 """Bytes kept free for the log of what is under way; a tenth of a small disk."""
@@ -14,7 +26,10 @@ class CannotStart(Exception):
 
 
 class DataDirectory:
-    """One process a data directory: an flock that ends with the process."""
+    """One process a data directory: an flock that ends with the process.
+
+    Raises CannotStart when another process has it, or when a later version wrote it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,6 +42,18 @@ class DataDirectory:
             raise CannotStart(
                 f"{path} is in use by another collect-node; give this one its own --data-dir"
             ) from None
+        try:
+            require_format(path)
+        except CannotStart:
+            os.close(self._fd)
+            raise
+
+    def used_by(self, version: str) -> None:
+        """Say who uses the folder from now on, for a version that may not be able to."""
+        text = f"format = {FORMAT}\nversion = {version}\n"
+        path = self.path / FORMAT_FILE
+        if not path.exists() or path.read_text() != text:
+            replace(path, text.encode())
 
     def free(self) -> int:
         """Bytes that are free on the directory's disk."""
@@ -39,3 +66,22 @@ class DataDirectory:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def require_format(folder: Path) -> None:
+    """Raises CannotStart unless this program reads what is in the folder."""
+    path = folder / FORMAT_FILE
+    if not path.exists():
+        return
+    found = _FORMAT.fullmatch(path.read_text(errors="replace"))
+    if found is None:
+        raise CannotStart(
+            f"{path} does not say which format {folder} has: restore the file from a backup, or remove it if no "
+            "later version of collect-node was ever started here"
+        )
+    if int(found["format"]) > FORMAT:
+        raise CannotStart(
+            f"{folder} was last used by collect-node {found['version']} and has format {found['format']}; this "
+            f"version reads formats up to {FORMAT}. Nothing was changed: start {found['version']} or later, or "
+            "restore the backup from before the upgrade"
+        )

@@ -97,6 +97,7 @@ class Driver:
             ring=identity.ring,
             send=self._send_roster,
             live=self._live,
+            protocol=lambda node: self._swim.members[node].meta.protocol,
             on_learned=self._learned,
             pause=settings.config.sync_interval / OFFERS_PER_SYNC,
         )

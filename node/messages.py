@@ -1,9 +1,10 @@
 """What nodes say to each other on the bulk plane.
 
 Each message is a MessagePack array tagged with its name; the sender is known from its key, never from the body.
+What may change between versions: `gossip.versions`.
 """
 
-from typing import Any
+from typing import Any, ClassVar, get_args
 
 import msgspec
 
@@ -14,7 +15,9 @@ VERSION = 1
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Base of the messages."""
+    """Base of the messages. `since`: the protocol that has it; it is withheld from nodes that speak an older one."""
+
+    since: ClassVar[int] = 1
 
 
 class Envelopes(Message, frozen=True, array_like=True):
@@ -58,6 +61,7 @@ class Archived(Message, frozen=True, array_like=True):
     of the slot that are over, `(name, row)`.
     """
 
+    since: ClassVar[int] = 2
     slot: int
     serial: int
     rows: list[tuple[str, bytes]]
@@ -67,6 +71,7 @@ class BasePiece(Message, frozen=True, array_like=True):
     """Replica -> replica that is too far behind for envelopes: bytes `offset…` of the `size` bytes of the encoded base
     `serial` of the slot. Answer: Heads, for what the base does not cover."""
 
+    since: ClassVar[int] = 2
     slot: int
     serial: int
     offset: int
@@ -137,6 +142,7 @@ class Handover(Message, frozen=True, array_like=True):
 class Hold(Message, frozen=True, array_like=True):
     """Holder of slots -> their replica: slot -> author -> sequence that I have. Answer: Held."""
 
+    since: ClassVar[int] = 2
     number: int
     slots: dict[int, dict[str, int]]
 
@@ -144,6 +150,7 @@ class Hold(Message, frozen=True, array_like=True):
 class Held(Message, frozen=True, array_like=True):
     """Replica -> who asked: of these slots I have on my disk all that the question of that number named."""
 
+    since: ClassVar[int] = 2
     number: int
     slots: list[int]
 
@@ -152,6 +159,7 @@ class LeaseAsk(Message, frozen=True, array_like=True):
     """Proposer -> voter: take, release or read these leases. `version`: of the maps that the proposer has in force.
     Answer: LeaseTold, once what it promises is durable."""
 
+    since: ClassVar[int] = 2
     version: bytes
     items: list[Ask]
 
@@ -159,6 +167,7 @@ class LeaseAsk(Message, frozen=True, array_like=True):
 class LeaseTold(Message, frozen=True, array_like=True):
     """Voter -> proposer. `maps`: those that the voter has in force, where they are others than the proposer's."""
 
+    since: ClassVar[int] = 2
     items: list[Told]
     maps: list[PlainMap] = []
 
@@ -167,6 +176,7 @@ class LeaseMaps(Message, frozen=True, array_like=True):
     """Any -> any, while a map change is under way, twice a second: the maps in force here. Answer, where `asks`: the
     same, once they are durable, with all that the answering node has promised if its newest map is the asker's."""
 
+    since: ClassVar[int] = 2
     number: int
     asks: bool
     maps: list[PlainMap]
@@ -179,6 +189,7 @@ class PauseAsk(Message, frozen=True, array_like=True):
     """Executor -> steward: for how long may shards of these slots go on? `stamp`: the executor's clock. Answer:
     PauseTold."""
 
+    since: ClassVar[int] = 2
     stamp: float
     slots: list[int]
 
@@ -186,6 +197,7 @@ class PauseAsk(Message, frozen=True, array_like=True):
 class PauseTold(Message, frozen=True, array_like=True):
     """Steward -> executor: slot -> seconds from `stamp`; slots whose lease it does not hold are left out."""
 
+    since: ClassVar[int] = 2
     stamp: float
     slots: dict[int, float]
 
@@ -236,8 +248,17 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyMessage)
 
 
+_parts = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_name = msgspec.msgpack.Decoder(str)
+_KINDS = frozenset(message.__name__ for message in get_args(AnyMessage))
+
+
 class BadMessage(ValueError):
     """Bytes that are not a message of this version."""
+
+
+class UnknownKind(BadMessage):
+    """A message of a later version, of a kind that this one does not know; it is skipped."""
 
 
 def encode(message: Message) -> bytes:
@@ -245,10 +266,22 @@ def encode(message: Message) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """Raises BadMessage."""
+    """Raises BadMessage, of which UnknownKind is no fault of the sender."""
     if not data or data[0] != VERSION:
         raise BadMessage(f"message version {data[:1].hex() or 'missing'}; this node speaks {VERSION}")
     try:
         return _decoder.decode(memoryview(data)[1:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        kind = _kind_of(data)
+        if kind is not None and kind not in _KINDS:
+            raise UnknownKind(f"a message of kind {kind[:40]!r} is not known here") from None
         raise BadMessage(str(error)) from None
+
+
+def _kind_of(data: bytes) -> str | None:
+    """The name that a message bears, if it is one."""
+    try:
+        parts = _parts.decode(memoryview(data)[1:])
+        return _name.decode(parts[0]) if parts else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,9 +1,7 @@
-"""A node's core and its log, opened from the configuration; and the end of a life that another has outlived."""
+"""A node's core and its log, opened from the configuration."""
 
-import os
 import random
 import secrets as chance
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,6 @@ from gossip.identity import Boot, NodeId
 from node.config import Config
 from node.core import Core, CoreConfig
 from node.leases.core import LeaseConfig
-from node.security.keys import raise_boot
 from node.serving.driver import Driver
 from node.serving.keeping import Pace
 from node.stewardship.ownership import OwnershipConfig
@@ -54,14 +51,5 @@ def open_log(driver: Driver, config: Config, data: Path, *, salvage: bool) -> No
         )  # fmt: skip
     for damage in opened.salvaged:
         log.error("a damaged part of the log was skipped; replicas fill it in", damage=str(damage))
-
-
-def stop_outlived(data: Path, boot: Boot, seen: Boot) -> None:
-    """Others know a later life of ours: this one must not go on, it would repeat sequence numbers."""
-    following = raise_boot(data, seen)
-    log.critical(
-        "the mesh has seen a later life of this node: its data directory was restored from a backup and its clock "
-        "is wrong, or it runs twice; this node stops. Correct the clock, then start it again",
-        boot=boot, seen=seen, next=following,
-    )  # fmt: skip
-    os.kill(os.getpid(), signal.SIGTERM)
+    for behind in driver.behind():
+        log.error("envelopes wait for one that is missing here; a replica may have it", **behind._asdict())

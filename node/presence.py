@@ -3,6 +3,7 @@
 from structlog import get_logger
 
 from gossip.member import LIVE, Meta
+from gossip.versions import OLDEST, PROTOCOL
 from node import messages
 from node.api.problems import refuse
 from node.config import Config
@@ -99,6 +100,8 @@ class Presence:
             ready=self.able,
             http=self.url,
             reason=self._why_not().encode()[:REASON_BYTES].decode(errors="ignore"),
+            protocol=PROTOCOL,
+            oldest=OLDEST,
         )
 
     @property

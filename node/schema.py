@@ -307,6 +307,45 @@ class Why(msgspec.Struct, kw_only=True):
     nodes: list[dict[str, Any]]
 
 
+class Finding(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a verification found. `kind`: log, replica, content, part, manifest, records, coverage, or unchecked:
+    it could not be looked at. `remedy`: what to do where it was not `repaired`."""
+
+    kind: str
+    what: str
+    remedy: str = ""
+    node: str = ""
+    slot: str = ""
+    task: str = ""
+    file: str = ""
+    offset: int | None = None
+    repaired: bool = False
+
+
+class VerifySummary(msgspec.Struct, kw_only=True):
+    """How much was checked, and how many findings there are: not repaired, repaired, and what was unchecked."""
+
+    nodes: int = 0
+    envelopes: int = 0
+    bytes: int = 0
+    slots: int = 0
+    tasks: int = 0
+    parts: int = 0
+    differences: int = 0
+    repaired: int = 0
+    unchecked: int = 0
+
+
+class VerifyLine(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of a verification: how far it is, a finding, or, as the last one, the summary."""
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    finding: Finding | None = None
+    summary: VerifySummary | None = None
+
+
 class JoinToken(msgspec.Struct, kw_only=True):
     """A one-time token as the mesh remembers it. `state`: open, used, expired, withdrawn; `used`: by which nodes."""
 

@@ -25,6 +25,7 @@ from node.schema import (
     Shard,
     Task,
     Verdict,
+    VerifyLine,
     Why,
 )
 
@@ -149,6 +150,10 @@ class Service(Protocol):
         ttl: float = 0.0,
     ) -> Lock:
         """`action`: acquire, renew, release, read. `ttl` in seconds; `token` for renew and release."""
+        ...
+
+    def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:
+        """Compare all that is held with all that was written; the summary is the last line."""
         ...
 
     def ready(self) -> tuple[bool, list[str]]: ...

@@ -18,9 +18,9 @@ IMPURE = {
 """What reaches for the clock, the disk, the network, other threads or chance."""
 
 CORES = (
-    "core", "replication", "operations", "views", "counts", "effects", "fitness", "lag", "ageing", "messages", "schema",
-    "execution/executor", "execution/jobs", "leases/acceptor", "leases/core", "leases/gate", "leases/keeper",
-    "leases/maps", "leases/proposer", "leases/reason", "leases/wire",
+    "core", "replication", "loading", "operations", "views", "counts", "effects", "fitness", "lag", "ageing",
+    "messages", "schema", "execution/executor", "execution/jobs", "leases/acceptor", "leases/core", "leases/gate",
+    "leases/keeper", "leases/maps", "leases/proposer", "leases/reason", "leases/wire",
 )  # fmt: skip
 """Pure modules of `node`; all of `node/stewardship` is pure too."""
 

@@ -1,20 +1,17 @@
 """/v1/tasks/{id}/...: look closer at one task."""
 
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
 
-from node.api.answers import ENCODER, json_answer, list_answer, wants_lines
-from node.api.context import REQUEST_ID, service_of
+from node.api.answers import ENCODER, json_answer, list_answer, stream_answer, wants_lines
+from node.api.context import service_of
 from node.api.requests import MAX_LIMIT, check_parameters, parameter_int, ref_of, tenant_of
 from node.api.route import BYTES, JSON, NDJSON, TENANT, Handler, Parameter, Route
 from node.api.shapes import DeadLetterPage
 from node.api.tasks import PAGING
 from node.schema import Coverage, ErrorEntry, Run, Shard, Why
-
-log = logging.getLogger(__name__)
 
 
 async def runs(request: web.Request) -> web.StreamResponse:
@@ -50,7 +47,7 @@ async def dead_letters(request: web.Request) -> web.StreamResponse:
     check_parameters(request, "tenant", "limit", "cursor")
     limit = parameter_int(request, "limit", low=1, high=MAX_LIMIT)
     if wants_lines(request) and limit is None:
-        return await _stream(request, _all_letters(request), NDJSON)
+        return await stream_answer(request, _all_letters(request), NDJSON)
     page = await service_of(request).dead_letters(
         ref_of(request),
         tenant=tenant_of(request),
@@ -76,27 +73,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     """The bytes of one file in the format of the sink."""
     check_parameters(request, "tenant")
     chunks = service_of(request).export(ref_of(request), tenant=tenant_of(request))
-    return await _stream(request, chunks, BYTES)
-
-
-async def _stream(request: web.Request, chunks: AsyncIterator[bytes], media: str) -> web.StreamResponse:
-    """The first chunk is awaited before the head is sent: its refusal is still a problem."""
-    first = await anext(chunks, b"")
-    if request.method == "HEAD":
-        return web.Response(content_type=media)
-    response = web.StreamResponse(headers={"Content-Type": media})
-    await response.prepare(request)
-    try:
-        await response.write(first)
-        async for chunk in chunks:
-            await response.write(chunk)
-        await response.write_eof()
-    except Exception:
-        # The head is sent, so only a broken end can tell the client that this is not all.
-        log.exception("request %s broke off", request[REQUEST_ID])
-        if request.transport is not None:
-            request.transport.abort()
-    return response
+    return await stream_answer(request, chunks, BYTES)
 
 
 def _route(

@@ -24,6 +24,7 @@ COMMANDS = {
     "top": ("mesh:top", "Watch the mesh live."),
     "cluster": ("mesh:cluster", "Show the members of the mesh."),
     "drain": ("drain:drain", "Empty a node, to stop it; or forget one that is gone for good."),
+    "verify": ("verify:verify", "Compare what the mesh holds with what was written; repair it."),
     "plugins": ("mesh:plugins", "List the collectors, sinks and transforms of a node."),
 }
 

@@ -21,6 +21,18 @@ class Locks:
     def __init__(self, core: Core, driver: Driver) -> None:
         self._core, self._driver = core, driver
 
+    async def act(
+        self, action: str, tenant: str, name: str, *, key: str, holder: str, token: int | None, ttl: float
+    ) -> Lock:
+        """`action`: acquire, renew, release, read."""
+        if action == "acquire":
+            return await self.acquire(tenant, name, holder=holder, ttl=ttl, key=key)
+        if token is None:
+            return await self.read(tenant, name)
+        if action == "renew":
+            return await self.renew(tenant, name, token=token, holder=holder, ttl=ttl)
+        return await self.release(tenant, name, token=token)
+
     async def acquire(self, tenant: str, name: str, *, holder: str, ttl: float, key: str) -> Lock:
         """Take the lock. The same `key` again is the same request: it has the lock, perhaps under a larger token.
         Raises Refused 409 while another has it, 503 without a majority."""

@@ -19,6 +19,8 @@ from node.security.keyring import KeyRing
 from node.security.roster import BUCKETS, BadRoster, Entry, Roster, bucket
 from node.security.tickets import Ticket, Tickets
 
+SINCE = 2
+"""The protocol that has tickets, and keys that are replaced; before it their messages are not understood."""
 NEWS_CHUNK = 100
 TICKETS_CHUNK = 5
 """Tickets of one message: each has at most 200 claims of 26 bytes."""

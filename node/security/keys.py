@@ -10,6 +10,7 @@ import zmq
 from zmq.utils import z85
 
 from gossip.identity import Boot, NodeId, node_id
+from gossip.member import MAX_BOOT
 from node.security.durable import replace
 
 NODE_KEY_FILE = "node.key"
@@ -204,7 +205,7 @@ def next_boot(data_dir: Path, above: int = 0) -> Boot:
     """What `raise_boot` will answer; changes nothing, for a start that may yet be refused. Raises BadKey."""
     path = data_dir / BOOT_FILE
     last = path.read_bytes().strip() if path.exists() else b"0"
-    if not last.isdigit() or len(last) > 10:
+    if not last.isdigit() or len(last) > 10 or int(last) >= MAX_BOOT:
         raise BadKey(
             f"{path} holds no boot counter: write the last one of `collect cluster`, or 1 for a new node"
         )

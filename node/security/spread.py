@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from structlog import get_logger
 
 from gossip.identity import NodeId
-from node.security.exchange import Exchange, ticket_news
+from gossip.versions import OLDEST, PROTOCOL
+from node.security.exchange import SINCE, Exchange, ticket_news
 from node.security.keyring import KeyRing
 from node.security.roster import BadRoster, Roster
 from node.security.tickets import Ticket, Tickets
@@ -25,7 +26,7 @@ SendTo = Callable[[NodeId, bytes], None]
 class Spread:
     """`send`: best effort; `live`: the other live members, sorted; `pause`: seconds between two offers.
 
-    `on_learned`: called with the ids whose entries another member brought.
+    `protocol`: what a member speaks. `on_learned`: called with the ids whose entries another member brought.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Spread:
         live: Callable[[], Sequence[NodeId]],
         on_learned: Callable[[frozenset[NodeId]], None],
         pause: float,
+        protocol: Callable[[NodeId], int] = lambda _: PROTOCOL,
     ) -> None:
         self._roster = roster
         self._exchange = Exchange(roster, tickets, ring)
         self._rng = rng
         self._send = send
         self._live = live
+        self._protocol = protocol
         self._on_learned = on_learned
         self._pause = pause
         self._missing: dict[NodeId, int] = {}  # rounds left
@@ -79,15 +82,16 @@ class Spread:
 
     def ticket_news(self, *tickets: Ticket) -> None:
         """Tell all live members of a token that was made, used or withdrawn here."""
-        self._tell(ticket_news(tickets))
+        self._tell(ticket_news(tickets), since=SINCE)
 
     def key_news(self) -> None:
         """Tell all live members the key that counts now."""
-        self._tell([self._exchange.key_news()])
+        self._tell([self._exchange.key_news()], since=SINCE)
 
-    def _tell(self, messages: Iterable[bytes]) -> None:
+    def _tell(self, messages: Iterable[bytes], *, since: int = OLDEST) -> None:
+        told = [node for node in self._live() if self._protocol(node) >= since]
         for message in messages:
-            for node in self._live():
+            for node in told:
                 self._send(node, message)
 
     def offer(self, node: NodeId) -> None:

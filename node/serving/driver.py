@@ -18,13 +18,15 @@ from node.core import Core
 from node.effects import Append, Effect, Keep, Notice, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
 from node.leases.file import LeaseFile
-from node.messages import BadMessage, Message
+from node.loading import Behind, Loader, Name
+from node.messages import BadMessage, Message, UnknownKind
 from node.serving.keeping import Keeping, Pace
 from node.serving.places import Places
 from node.transport.base import TooLarge
-from state.envelope import BadEnvelope
+from state.envelope import BadEnvelope, Writer
 from state.storage.archive import Archive
 from state.storage.log import Damaged, Location, Log
+from state.storage.mark import check_mark
 from state.storage.writer import LogWriter
 
 log = get_logger(__name__)
@@ -68,6 +70,7 @@ class Driver:
         self._stop_job: StopJob
         self._calls: Callable[[NodeId, Any], None]
         self.places = Places()
+        self.loader: Loader[Location] = Loader(core.load, self._keep)
         self.keeping: Keeping
         self._waiters: dict[int, asyncio.Future[int]] = {}
         self._reports: list[Report] = []
@@ -76,9 +79,11 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.lag = 0.0
+        self.on_damage: Callable[[int], None] = lambda _: None
+        """Told the number of a log file in which something cannot be read."""
         self.on_stall: Callable[[OSError | None], None] = lambda _: None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.dropped = 0
+        self.dropped = self.unknown = 0
 
     # ---- life
 
@@ -88,6 +93,7 @@ class Driver:
         Raises Damaged, Unreadable (of the log, of the archive), OSError.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        check_mark(folder)
         archive = Archive(folder.parent / "archive.sqlite")
         self.keeping = Keeping(self, archive, pace)
         self.keeping.load()
@@ -99,7 +105,7 @@ class Driver:
         """Read what this node promised as a voter into the core. Raises CannotStart, OSError."""
         self._leases = LeaseFile(path, self.core.leases.load)
 
-    def _keep(self, batch: int, items: list[bytes]) -> None:
+    def _promise(self, batch: int, items: list[bytes]) -> None:
         whole = self._leases.grown
         self._leases.submit(
             self.core.leases.snapshot() if whole else items,
@@ -113,12 +119,12 @@ class Driver:
 
     def _load(self, data: bytes, location: Location) -> None:
         try:
-            name = self.core.load(data)
+            self.loader.record(data, location)
         except BadEnvelope as error:
             log.warning("an envelope in the log cannot be read", error=str(error), file=location.file)
-            return
-        if name is not None:
-            self.places.note(*name, location)
+
+    def _keep(self, name: Name, location: Location) -> None:
+        self.places.note(*name, location)
 
     def start(
         self,
@@ -144,6 +150,17 @@ class Driver:
     def in_order(self, work: Callable[[], None], done: Callable[[], None]) -> None:
         """Do `work` on the log's thread, in order with what is appended; then `done` on the loop."""
         self._writer.call(work, lambda: self._post(done))
+
+    def behind(self) -> list[Behind]:
+        """What is durable here and cannot be applied, for want of what comes before it."""
+        ledgers = self.core.replicator.ledgers
+        return self.loader.behind(
+            lambda slot, author: ledgers[slot].heads.get(Writer(author), 0) if slot in ledgers else 0
+        )
+
+    def oldest_needed(self) -> int:
+        """The oldest file of the log in which something is that no base has."""
+        return min([*self.places.oldest(), *(at.file for at in self.loader.held())], default=1 << 62)
 
     async def close(self) -> None:
         self._closed = True
@@ -225,6 +242,10 @@ class Driver:
     def received(self, sender: NodeId, payload: bytes) -> None:
         try:
             message = messages.decode(payload)
+        except UnknownKind as error:
+            self.unknown += 1
+            log.debug("a message was skipped", sender=sender, reason=str(error))
+            return
         except BadMessage as error:
             self.dropped += 1
             log.warning("a message was dropped", sender=sender, error=str(error))
@@ -271,7 +292,7 @@ class Driver:
             case SendBase(to, slot):
                 self.keeping.offer(to, slot)
             case Keep(batch, items):
-                self._keep(batch, items)
+                self._promise(batch, items)
             case Notice():
                 self._on_notice(effect)
 
@@ -294,6 +315,8 @@ class Driver:
         for (slot, author, seq), location in zip(names, locations, strict=True):
             self.places.note(slot, author, seq, location)
         self.core.appended(batch, boottime(), wall_ms())
+        if released := self.loader.released(names):
+            self.core.receive(self.core.me, messages.Envelopes(released), boottime(), wall_ms())
         self.flush()  # at once: an answer waits for this, and a turn of a busy loop takes milliseconds
 
     async def _resend(self, to: NodeId, ranges: list[tuple[int, str, int, int]]) -> None:
@@ -312,9 +335,12 @@ class Driver:
         for place in places:
             try:
                 data = self._log.read(place)
+            except FileNotFoundError:
+                continue  # folded meanwhile: the file was let go
             except (Damaged, OSError) as error:
                 log.error("an envelope cannot be read from the log", error=str(error))
-                break
+                self._post(self.on_damage, place.file)
+                continue  # the rest of its author waits for it there, what others wrote does not
             chunk.append(data)
             size += len(data)
             total += len(data)

@@ -20,6 +20,7 @@ from state.base import Base, Kept
 from state.envelope import Writer
 from state.ledger import Change, Ledger
 from state.storage.archive import Archive, Row, merged, packed, unpacked
+from state.storage.mark import write_mark
 
 if TYPE_CHECKING:
     from node.serving.driver import Driver
@@ -117,9 +118,9 @@ class Keeping:
         now = self.driver.now()
         self._look_for_lost(now)
         for slot in self._due(now):
-            self._fold(slot)
+            self.fold(slot)
             yield
-        self._store()
+        self.store()
         if now >= self._next_expiry:
             self._next_expiry = now + EXPIRE_EVERY
             self._expire()
@@ -138,7 +139,14 @@ class Keeping:
 
     # ---- folding
 
+    @property
+    def allowed(self) -> bool:
+        """Whether all nodes of the mesh can do with a base in place of envelopes."""
+        return self.core.protocol >= messages.BasePiece.since
+
     def _due(self, now: float) -> list[int]:
+        if not self.allowed:
+            return []
         ledgers = self.core.replicator.ledgers
         grown = {slot: ledger.growth for slot, ledger in ledgers.items() if ledger.growth}
         chosen = [slot for slot, at in self._early.items() if now >= at]
@@ -154,7 +162,7 @@ class Keeping:
         oldest = self.driver.places.oldest()
         return [] if not oldest else oldest[min(oldest)]
 
-    def _fold(self, slot: int) -> None:
+    def fold(self, slot: int) -> None:
         """Fold the slot; what is over is staged for the archive."""
         ledger = self.core.replicator.ledgers[slot]
         horizon = self.core.table.wall_ms - int(self.pace.settled * 1000)
@@ -192,7 +200,7 @@ class Keeping:
         self.archive.stage_base(slot, bases.encode(ledger.base()))
         self._floors[slot] = dict(ledger.floors)
 
-    def _store(self) -> None:
+    def store(self) -> None:
         """Make what is staged durable, then let go of the log before it."""
         if not (self.archive.staged or self._floors):
             return
@@ -201,11 +209,14 @@ class Keeping:
         def done() -> None:
             for slot, authors in floors.items():
                 self.driver.places.trim(slot, authors)
-            oldest = self.driver.places.oldest()
-            before = min(oldest, default=1 << 62)
+            before = self.driver.oldest_needed()
             self.driver.in_order(lambda: self.driver.log.drop(before), lambda: None)
 
-        self.driver.in_order(self.archive.commit, done)
+        self.driver.in_order(self._commit, done)
+
+    def _commit(self) -> None:
+        write_mark(self.driver.log.folder)
+        self.archive.commit()
 
     def _expire(self) -> None:
         """Drop what has been over for longer than the retention."""
@@ -281,7 +292,7 @@ class Keeping:
 
     def offer(self, to: NodeId, slot: int) -> None:
         """Send the slot's archive and base, one slot after the other."""
-        if (to, slot) not in self._offered:
+        if (to, slot) not in self._offered and self.core.protocol_of(to) >= messages.BasePiece.since:
             self._offered.add((to, slot))
             self._offers.put_nowait((to, slot))
 
@@ -301,10 +312,10 @@ class Keeping:
         ledger = self.core.replicator.ledgers.get(slot)
         if ledger is None or ledger.unresolved:
             return
-        self._fold(slot)
+        self.fold(slot)
         names = self.archive.names(slot)
         data = bases.encode(ledger.base([name for name in names if name not in ledger.batches]))
-        self._store()
+        self.store()
         self._serial += 1
         serial = self._serial
         rows: list[tuple[str, bytes]] = []
@@ -380,5 +391,5 @@ class Keeping:
         self.core.replicator.adopt(base, rows)
         self._stage_base(slot, ledger)
         self._changed[slot] = self.driver.now()
-        self._store()
+        self.store()
         self.driver.kick()

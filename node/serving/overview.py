@@ -11,6 +11,7 @@ import psutil
 
 from gossip.identity import NodeId
 from gossip.member import State
+from gossip.versions import spoken
 from node.api.problems import refuse
 from node.core import Core
 from node.counts import counted
@@ -124,6 +125,12 @@ class Overview:
             elif not self.core.ownership.ready(node):
                 reason = self.core.ownership.members[node].meta.reason
                 found.append(f"node {self._name(node)} is not ready{': ' if reason else ''}{reason}")
+        metas = [self.core.ownership.members[node].meta for node in sorted(live)]
+        if len({meta.protocol for meta in metas}) > 1:
+            each = ", ".join(f"{meta.name} {meta.version} ({meta.protocol})" for meta in metas)
+            found.append(
+                f"nodes of several protocols: {each}; the mesh speaks {spoken(metas)} until all are upgraded"
+            )
         for node, member in sorted(self.core.ownership.members.items()):
             if member.state is State.DEAD:
                 found.append(f"node {member.meta.name} ({node}) is dead")

@@ -14,7 +14,19 @@ from node import operations
 from node.api.problems import refuse
 from node.core import Core
 from node.leases.service import Locks
-from node.schema import Cluster, Coverage, ErrorEntry, Lock, Node, Page, Run, Shard, Task, Why
+from node.schema import (
+    Cluster,
+    Coverage,
+    ErrorEntry,
+    Lock,
+    Node,
+    Page,
+    Run,
+    Shard,
+    Task,
+    VerifyLine,
+    Why,
+)  # fmt: skip
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
 from node.serving.export import Exporter, exported
@@ -23,6 +35,7 @@ from node.serving.local import Local
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.reasons import why
+from node.verification.verifier import Verifier
 from plugins.registry import Registry
 from sharding.key import TaskId, batch_name, parse
 from sharding.slots import named_digest, slot_of
@@ -54,12 +67,14 @@ class MeshService:
         nodes: Nodes,
         exporter: Exporter,
         locks: Locks,
+        verifier: Verifier,
         compared: Callable[[], bool] = lambda: True,
     ) -> None:
         self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
         self._registry = registry
         self._facts, self._ready, self._nodes = facts, ready, nodes
-        self._exporter, self._compared, self._locks = exporter, compared, locks
+        self._exporter, self._verifier, self._compared, self._locks = exporter, verifier, compared, locks
+        verifier.stewards = self._stewards
 
     def operations(self) -> dict[str, Operation]:
         """What other nodes may ask of this one."""
@@ -69,6 +84,7 @@ class MeshService:
             "coverage": local.coverage, "errors": local.errors, "letters": local.letters, "needs": local.needs,
             "query": local.listing.query, "resolve": local.listing.resolve, "control": local.control,
             "piece": self._exporter.piece, "status": self.overview.status, **self._nodes.operations(),
+            **self._verifier.operations(),
         }  # fmt: skip
 
     # ---- routing
@@ -365,13 +381,10 @@ class MeshService:
         token: int | None = None,
         ttl: float = 0.0,
     ) -> Lock:
-        if action == "acquire":
-            return await self._locks.acquire(tenant, name, holder=holder, ttl=ttl, key=key)
-        if token is None:
-            return await self._locks.read(tenant, name)
-        if action == "renew":
-            return await self._locks.renew(tenant, name, token=token, holder=holder, ttl=ttl)
-        return await self._locks.release(tenant, name, token=token)
+        return await self._locks.act(action, tenant, name, key=key, holder=holder, token=token, ttl=ttl)
+
+    def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:
+        return self._verifier.run(repair=repair, deep=deep)
 
     def ready(self) -> tuple[bool, list[str]]:
         return self._ready()

@@ -1,20 +1,17 @@
 """The durable log: append-only files of checksummed records.
 
-A file is `NNNNNNNN.log`: a header (magic, version, file number), then records `<length u32><kind
-u8><checksum u64>
+A file is `NNNNNNNN.log`: a header (magic, version, file number), then records `<length u32><kind u8><checksum u64>
 payload`, the checksum being XXH3 over kind and payload. A clean close writes a record of kind CLOSED.
 
-What recovery decides. A record cut short by the end of the *last* file, or followed by nothing but zero
-bytes, is a
-write that a crash interrupted: nothing in it was acknowledged, and it is cut off. Anything else that does
-not check
-is damage: `Damaged` names the file and the offset, and nothing is changed, unless `salvage` is asked for;
-then the
-sound records before and after it are copied to a new file of the same number, the damaged one is kept aside
-as
-`*.damaged`, and what is missing is fetched from the other replicas (an author's sequence then has a gap,
-which
-anti-entropy closes).
+The header of version 1 has no checksum; it needs none, since all of it is known beforehand: any other bytes are
+damage. From version 2 on a header is followed by the XXH3 of its 16 bytes, so that a damaged header is never taken for
+one of a later version: `Unreadable` is said only of a header that checks.
+
+What recovery decides. A record cut short by the end of the *last* file, or followed by nothing but zero bytes, is a
+write that a crash interrupted: nothing in it was acknowledged, and it is cut off. Anything else that does not check is
+damage: `Damaged` names the file and the offset, and nothing is changed, unless `salvage` is asked for; then the sound
+records before and after it are copied to a new file of the same number, the damaged one is kept aside as `*.damaged`,
+and what is missing is fetched from the other replicas (an author's sequence then has a gap, which anti-entropy closes).
 """
 
 import os
@@ -28,6 +25,7 @@ import xxhash
 MAGIC = b"CMLOG\x00"
 VERSION = 1
 _FILE_HEADER = struct.Struct("<6sHQ")
+_HEADER_CHECKSUM = struct.Struct("<Q")
 _RECORD = struct.Struct("<IBQ")
 
 ENVELOPE = 1
@@ -82,7 +80,13 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    return sorted((int(path.stem), path) for path in folder.glob("*.log") if path.stem.isdigit())
+    return sorted((int(p.stem), p) for p in folder.glob("*.log") if p.stem.isdigit() and int(p.stem))
+
+
+def header(version: int, number: int) -> bytes:
+    """As versions from 2 on write it, and none before can read."""
+    plain = _FILE_HEADER.pack(MAGIC, version, number)
+    return plain + _HEADER_CHECKSUM.pack(xxhash.xxh3_64_intdigest(plain))
 
 
 class _Scan:
@@ -97,10 +101,16 @@ class _Scan:
         if len(self.data) < _FILE_HEADER.size:
             return 0
         magic, version, number = _FILE_HEADER.unpack_from(self.data)
-        if magic == MAGIC and version > VERSION:
-            raise Unreadable(f"{self.path} has log version {version}; this program reads up to {VERSION}")
-        sound = magic == MAGIC and version > 0 and number == self.number
-        return _FILE_HEADER.size if sound else 0
+        if magic == MAGIC and version > VERSION and self._header_checks():
+            raise Unreadable(
+                f"{self.path} has log version {version}; this program reads up to {VERSION}: start the version "
+                "that wrote it, or restore a backup from before the upgrade"
+            )
+        return _FILE_HEADER.size if (magic, version, number) == (MAGIC, VERSION, self.number) else 0
+
+    def _header_checks(self) -> bool:
+        _, version, number = _FILE_HEADER.unpack_from(self.data)
+        return self.data.startswith(header(version, number))
 
     def records(self) -> Iterator[tuple[int, int, bytes]]:
         """`(offset, kind, payload)` of the sound records from the start up to the first unsound one."""
@@ -344,6 +354,31 @@ class Log:
                 fd = self._readers.pop(number, None)
                 if fd is not None:
                     os.close(fd)
+
+    def scan(self, number: int) -> _Scan:
+        """What lies in a file now, up to what is durable: for a check beside the thread that writes."""
+        active, durable = number == self._number, self._durable
+        scan = _Scan(number, self._path(number))
+        if active:
+            scan.data = scan.data[:durable]
+        return scan
+
+    def leave(self, number: int) -> None:
+        """Go on in a new file if this one is in use. On the thread that appends. Raises OSError."""
+        if number == self._number:
+            self.sync()
+            self._begin(self._number + 1)
+
+    def retire(self, number: int) -> None:
+        """Put a file aside, as `*.damaged`, in which nothing is needed any more. Raises OSError."""
+        path = self._path(number)
+        if number == self._number or not path.exists():
+            return
+        fd = self._readers.pop(number, None)
+        if fd is not None:
+            os.close(fd)
+        path.rename(path.with_suffix(".damaged"))
+        self._sync_folder()
 
     def close(self) -> None:
         """Say that the log ends here on purpose, and release it."""

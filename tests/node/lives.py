@@ -8,6 +8,7 @@ from pathlib import Path
 from gossip.config import SwimConfig
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State
+from gossip.versions import PROTOCOL
 from node.membership import Identity, Membership, Settings
 from node.security.keyring import KeyRing
 from node.security.keys import ClusterKey, load_cluster_key, load_keys, new_cluster_key, raise_boot
@@ -39,7 +40,7 @@ class Node:
             Settings(
                 bind=bind,
                 bulk="127.0.0.1:1",
-                meta=Meta(name=home.name),
+                meta=Meta(name=home.name, protocol=PROTOCOL),
                 config=SwimConfig.local(),
                 data_dir=home,
             ),
@@ -54,6 +55,9 @@ class Node:
     def sees(self, other: "Node") -> State | None:
         member = self.membership.snapshot().get(other.id)
         return member.state if member is not None and member.boot == other.boot else None
+
+    def knows(self, other: "Node") -> bool:
+        return self.sees(other) is State.ALIVE and other.id in self.roster.keys
 
     async def stop(self) -> None:
         await self.membership.stop()
@@ -83,11 +87,13 @@ class Mesh:
         for node in nodes[1:]:
             node.membership.propose(nodes[0].membership.join_address)
         await self.whole()
+        told = {node.id for node in nodes}
+        await until(
+            lambda: all(told <= {node.id, *(c[0] for c in node.changes)} for node in nodes), "all told"
+        )
         return nodes
 
     async def whole(self) -> None:
-        """Until everybody sees everybody alive."""
+        """Until everybody sees everybody alive, and has its keys, which may come a little later."""
         nodes = list(self.nodes.values())
-        await until(
-            lambda: all(one.sees(other) is State.ALIVE for one in nodes for other in nodes), "a full mesh"
-        )
+        await until(lambda: all(one.knows(other) for one in nodes for other in nodes), "a full mesh")

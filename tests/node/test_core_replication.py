@@ -189,6 +189,27 @@ def test_a_life_that_was_lived_before_is_noticed() -> None:
     assert not a.core.replicator.outlived
 
 
+@pytest.mark.parametrize("lost", [1, 4])
+def test_a_life_under_a_used_boot_learns_of_it(lost: int) -> None:
+    """Restored from a backup and with its clock behind: what it writes would never reach those who hold the old."""
+    a, b = mesh("a", "b")
+    write(a, "before")
+    settle(a, b)
+    backup = dict(a.log)
+    for n in range(lost):
+        write(a, f"after {n}")
+        settle(a, b)
+    assert not a.core.replicator.outlived
+    again = Desk("a", boot=1, now=a.now)
+    for data in backup.values():
+        again.core.load(data)
+    for desk in (again, b):
+        desk.join(member("a"), member("b"))
+    run_all([again, b], 1.0)
+    assert again.core.replicator.outlived
+    assert not b.core.replicator.outlived
+
+
 def test_who_is_no_replica_any_more_hands_on_what_only_it_has() -> None:
     """A slot that was written where only one node was; then three others join, and it is not among its replicas."""
     (alone,) = mesh("a")

@@ -7,10 +7,8 @@ node leads a session of its own, so that its workers go with it at the end of th
 import asyncio
 import contextlib
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +21,7 @@ import psutil
 
 from node.client import Client, ProblemError, Unreachable
 from node.schema import TERMINAL, Cluster, Shard, Task
+from tests.ports import free_ports
 
 T = TypeVar("T")
 COMMAND = Path(sys.executable).with_name("collect-node")
@@ -54,21 +53,6 @@ async def until(
     raise AssertionError(f"waited {within} s in vain for: {what}; last answer: {said!r}")
 
 
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, below those that the system gives to outgoing connections:
-    a restarted node finds its own again.
-    """
-    while True:
-        first = random.SystemRandom().randrange(20_000, 32_000)
-        with contextlib.ExitStack() as opened:
-            try:
-                for port in range(first, first + count):
-                    opened.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return first
-
-
 class Place(NamedTuple):
     """Where a node runs. `wrap`: a command that is to start it, in a namespace of its own, say; `host`: its
     address, loopback with free ports if none; `bearer`: the token of its API; `flags`: more of them.
@@ -95,6 +79,8 @@ class Node:
         self.id = self.url = self.token = ""
         self.settle(place or Place())
         self._config = config
+        self.tree: Path | None = None
+        """The source tree that the next start runs; None: this one."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def settle(self, place: Place) -> None:
@@ -132,8 +118,16 @@ class Node:
 
     def _spawn(self, out: IO[bytes], more: Sequence[str]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            self.command(*more), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            self.command(*more),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env=self._environ(),
         )
+
+    def _environ(self) -> dict[str, str] | None:
+        return {**os.environ, "PYTHONPATH": str(self.tree)} if self.tree else None
 
     async def _said(self, begin: int) -> re.Match[str] | None:
         assert self._process is not None
@@ -144,7 +138,13 @@ class Node:
     async def refused(self, *more: str) -> tuple[int, str]:
         """Start a node that is expected to refuse: its exit code and what it said."""
         done = await asyncio.to_thread(
-            subprocess.run, self.command(*more), capture_output=True, text=True, timeout=30, check=False
+            subprocess.run,
+            self.command(*more),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=self._environ(),
         )
         return done.returncode, done.stderr
 

@@ -50,9 +50,6 @@ class SimArchive:
 
         return commit
 
-    def commit(self) -> None:
-        self.take()()
-
     def expired(self, before_ms: int) -> list[tuple[int, Row]]:
         return [
             (slot, row)
@@ -105,11 +102,15 @@ class SimDriver:
         return True
 
     def in_order(self, work: Callable[[], None], done: Callable[[], None]) -> None:
-        archive = getattr(work, "__self__", None)
-        self._node.in_order(archive.take() if isinstance(archive, SimArchive) else work, done)
+        keeping = getattr(work, "__self__", None)
+        commit = cast("SimArchive", keeping.archive).take() if isinstance(keeping, SimKeeping) else work
+        self._node.in_order(commit, done)
 
     def trim(self, slot: int, floors: Mapping[Writer, int]) -> None:
         self._node.disk.let_go(slot, floors)
+
+    def oldest_needed(self) -> int:
+        return 0
 
     def oldest(self) -> dict[int, list[int]]:
         return {}

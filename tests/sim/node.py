@@ -12,6 +12,7 @@ from gossip.effects import Send as Gossip
 from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta
 from gossip.swim import Swim
+from gossip.versions import PROTOCOL
 from node import messages
 from node.core import Core, CoreConfig
 from node.effects import Append, Effect, Keep, Resend, Run, Send, SendBase, Settled, Stop
@@ -166,7 +167,9 @@ class SimNode:
             self._gossip(SetMeta(self._meta()))
 
     def _meta(self) -> Meta:
-        return Meta(name=self.name, ready=self.compared and not self.stalled, weight=self.weight)
+        return Meta(
+            name=self.name, ready=self.compared and not self.stalled, weight=self.weight, protocol=PROTOCOL,
+        )  # fmt: skip
 
     def _later(self, delay: float, callback: Callable[[], None]) -> None:
         """After a while, in this life; held back while frozen."""

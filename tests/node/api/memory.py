@@ -14,6 +14,7 @@ from node.schema import (
     Coverage,
     DeadLetterItem,
     ErrorEntry,
+    Finding,
     Lock,
     Node,
     Page,
@@ -22,6 +23,8 @@ from node.schema import (
     Shard,
     Task,
     TaskSpec,
+    VerifyLine,
+    VerifySummary,
     Why,
 )
 from node.service import Facts, Query, Refused, Submitted
@@ -265,6 +268,14 @@ class MemoryService:
         await self.get(ref, tenant=tenant)
         for number in range(3):
             yield b'{"n":%d}\n' % number
+
+    async def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:
+        self._check()
+        yield VerifyLine(stage="logs", done=0, total=1)
+        yield VerifyLine(stage="logs", finding=Finding(kind="log", what=f"deep {deep}", repaired=repair))
+        yield VerifyLine(
+            stage="end", summary=VerifySummary(nodes=1, differences=1 - repair, repaired=int(repair))
+        )
 
     def ready(self) -> tuple[bool, list[str]]:
         return not self.unready, self.unready

@@ -254,3 +254,19 @@ async def test_control_of_many(server: Server, client: Client, http: ClientSessi
         assert "all=true" in (await response.json(content_type=None))["detail"]
     async with http.post("/v1/tasks:explode?all=true", json={}) as response:
         assert response.status == 404
+
+
+async def test_verify_streams_findings_and_ends_with_the_summary(client: Client) -> None:
+    for repair in (False, True):
+        lines = [line async for line in client.verify(repair=repair, deep=True)]
+        assert [line.stage for line in lines] == ["logs", "logs", "end"]
+        assert lines[1].finding is not None
+        assert (lines[1].finding.what, lines[1].finding.repaired) == ("deep True", repair)
+        assert lines[-1].summary is not None
+        assert lines[-1].summary.differences == (not repair)
+
+
+async def test_a_verification_that_is_refused_is_a_problem(client: Client, server: Server) -> None:
+    server.service.refusal = refuse(403, "forbidden", "not for you")
+    with pytest.raises(ProblemError, match="not for you"):
+        _ = [line async for line in client.verify()]

@@ -17,6 +17,7 @@ from node.schema import (
     DeadLetterItem,
     Drain,
     ErrorEntry,
+    Finding,
     Node,
     Page,
     Problem,
@@ -24,6 +25,8 @@ from node.schema import (
     Run,
     Shard,
     Task,
+    VerifyLine,
+    VerifySummary,
     Why,
 )
 from node.service import Facts, Query, Refused, Submitted
@@ -68,6 +71,7 @@ class Mesh:
         self.told: list[tuple[str, str, dict[str, Any]]] = []
         self.submits: list[dict[str, Any]] = []
         self.url = ""
+        self.findings: list[Finding] = []
 
     def facts(self) -> Facts:
         return Facts(roots={"default": False}, secrets=frozenset(), nodes=frozenset({"n1"}), replicas=1)
@@ -281,6 +285,15 @@ class Mesh:
         self.find(ref)
         yield b'{"n":1}\n'
         yield b'{"n":2}\n'
+
+    async def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:
+        yield VerifyLine(stage="logs", done=0, total=1)
+        for finding in self.findings:
+            yield VerifyLine(stage="logs", finding=msgspec.structs.replace(finding, repaired=repair))
+        differences = sum(finding.kind != "unchecked" for finding in self.findings) * (not repair)
+        unchecked = sum(finding.kind == "unchecked" for finding in self.findings)
+        yield VerifyLine(stage="end", summary=VerifySummary(
+            nodes=1, parts=int(deep), differences=differences, unchecked=unchecked))  # fmt: skip
 
     def ready(self) -> tuple[bool, list[str]]:
         return True, []

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.cli.app import COMMANDS, run
+from node.schema import Finding
 from tests.node.cli.mesh import Mesh
 
 SPEC = '{"name": "%s", "source": {"plugin": "bench"}, "sink": {"plugin": "discard"}}'
@@ -276,3 +277,26 @@ def test_drain_is_followed_to_its_end(mesh: Mesh, capsys: Capture) -> None:
     assert "no node other" in done(capsys, "drain", "other", code=1)[1]
     assert "not both" in done(capsys, "drain", "first", "--cancel", "--forget", code=2)[1]
     assert "is alive" in done(capsys, "drain", "first", "--forget", code=1)[1]
+
+
+def test_verify_of_a_sound_mesh(mesh: Mesh, capsys: Capture) -> None:
+    out, _ = done(capsys, "verify", "--deep")
+    assert out.endswith("1 parts: all sound\n")
+    out, _ = done(capsys, "verify", "-o", "json")
+    assert json.loads(out)["findings"] == []
+
+
+def test_verify_names_differences_and_remedies(mesh: Mesh, capsys: Capture) -> None:
+    mesh.findings = [
+        Finding(kind="log", what="bytes 4 to 9 are damaged", file="/f.log", offset=4, remedy="mend it")
+    ]
+    out, _ = done(capsys, "verify", code=1)
+    for part in ("/f.log byte 4", "bytes 4 to 9 are damaged", "remedy: mend it", "1 differences"):
+        assert part in out
+    out, _ = done(capsys, "verify", "--repair", "-o", "jsonl")
+    assert json.loads(out)["repaired"]
+
+
+def test_verify_that_could_not_look_is_3(mesh: Mesh, capsys: Capture) -> None:
+    mesh.findings = [Finding(kind="unchecked", what="could not be asked")]
+    assert "1 not checked" in done(capsys, "verify", code=3)[0]

@@ -62,7 +62,7 @@ def test_a_clock_that_stands_or_is_wrong_leaves_the_counter() -> None:
     assert boot_floor(1e12) < MAX_BOOT - 1_000_000
 
 
-@pytest.mark.parametrize("content", ["", "x", "-1", "9" * 11])
+@pytest.mark.parametrize("content", ["", "x", "-1", "9" * 11, str(MAX_BOOT)])
 def test_a_damaged_boot_counter_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "boot").write_text(content)
     with pytest.raises(BadKey, match="holds no boot counter"):

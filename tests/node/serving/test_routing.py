@@ -19,12 +19,13 @@ class Service(MeshService):
 
     def __init__(self, desk: Desk, *, compared: bool = True) -> None:
         given: Any = None
+        unused: Any = SimpleNamespace()
         nothing_kept: Any = SimpleNamespace(keeping=SimpleNamespace(read=lambda _slot, _batch: None))
         local = Local(desk.core, nothing_kept, given)
         calls = Calls(lambda _to, _message: False, {})
         super().__init__(
             desk.core, local, calls, given, given, given, facts=given, ready=given, nodes=given,
-            exporter=given, locks=given, compared=lambda: compared,
+            exporter=given, locks=given, verifier=unused, compared=lambda: compared,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
+from gossip.versions import PROTOCOL
 from node import messages, operations
 from node.core import Core, CoreConfig
 from node.effects import Append, Keep, Resend, Run, Send, Settled, Stop
@@ -40,7 +41,8 @@ def facts_of(name: str, **fields: Any) -> Facts:
 def member(
     name: str, *, state: State = State.ALIVE, boot: int = 1, since: float = 0.0, ready: bool = True
 ) -> Member:
-    return Member(NodeId(name), Boot(boot), 0, state, name, Meta(name=name, zone="", ready=ready), since)
+    meta = Meta(name=name, zone="", ready=ready, protocol=PROTOCOL)
+    return Member(NodeId(name), Boot(boot), 0, state, name, meta, since)
 
 
 class Desk:

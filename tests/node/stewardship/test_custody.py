@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from gossip.identity import NodeId
@@ -16,17 +17,9 @@ CONFIG = OwnershipConfig.local()
 D = NodeId("d")
 
 
-def drained(name: str, **more: object) -> Member:
+def drained(name: str) -> Member:
     seen = member(name)
-    return Member(
-        seen.id,
-        seen.boot,
-        1,
-        seen.state,
-        name,
-        type(seen.meta)(name=name, zone="", ready=True, weight=0.0),
-        0.0,
-    )
+    return msgspec.structs.replace(seen, incarnation=1, meta=msgspec.structs.replace(seen.meta, weight=0.0))
 
 
 def mesh(names: str, tasks: int = 30) -> tuple[list[Desk], list[str]]:

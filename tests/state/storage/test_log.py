@@ -1,9 +1,11 @@
 """What recovery keeps, cuts and refuses, on real files."""
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from state.storage import log as logs
 from state.storage.log import Damaged, Location, Log, Unreadable
@@ -164,14 +166,34 @@ def test_salvage_of_a_sound_log_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_later_version_is_refused_even_to_salvage(tmp_path: Path) -> None:
-    path = written(tmp_path, PAYLOADS)
-    data = bytearray(path.read_bytes())
-    data[6] = logs.VERSION + 1
+    """As a later version writes it: the header and its checksum, then whatever."""
+    header = struct.pack("<6sHQ", logs.MAGIC, logs.VERSION + 1, 1)
+    data = header + struct.pack("<Q", xxhash.xxh3_64_intdigest(header)) + b"records of another kind"
+    path = tmp_path / "00000001.log"
     path.write_bytes(data)
     for salvage in (False, True):
         with pytest.raises(Unreadable, match=f"version {logs.VERSION + 1}"):
             read_all(tmp_path, salvage=salvage)
-    assert path.read_bytes() == bytes(data)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("payloads", [PAYLOADS, []])
+@pytest.mark.parametrize("bit", range(8 * HEADER))
+def test_a_damaged_header_is_damage_and_costs_no_record(
+    tmp_path: Path, payloads: list[bytes], bit: int
+) -> None:
+    """Least of all is it a later version, which nothing could mend."""
+    path = written(tmp_path, payloads)
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+    with pytest.raises(Damaged) as caught:
+        read_all(tmp_path)
+    assert caught.value.offset == 0
+    assert path.read_bytes() == data
+    log, found = read_all(tmp_path, salvage=True)
+    assert found == payloads
+    log.close()
 
 
 def test_a_record_damaged_after_it_was_read_once_is_noticed(tmp_path: Path) -> None:

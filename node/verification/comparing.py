@@ -1,0 +1,68 @@
+"""Whether replicas agree. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from node.schema import Finding
+
+View = tuple[bytes, bytes]
+"""(hash of the heads, content hash) of a slot on one node."""
+Heads = Mapping[str, int]
+"""author -> sequence"""
+
+NOTHING: View = (b"", b"")
+
+
+def unequal(views: Mapping[str, Mapping[int, View]], replicas: Callable[[int], Sequence[str]]) -> list[int]:
+    """The slots on whose content their replicas, as far as they answered, do not agree."""
+    slots = {slot for held in views.values() for slot in held}
+    return sorted(
+        slot
+        for slot in slots
+        if len({views[node].get(slot, NOTHING) for node in replicas(slot) if node in views}) > 1
+    )
+
+
+def most(heads: Iterable[Heads]) -> dict[str, int]:
+    """The largest sequence of each author that any node holds."""
+    found: dict[str, int] = {}
+    for held in heads:
+        for author, seq in held.items():
+            found[author] = max(seq, found.get(author, 0))
+    return found
+
+
+def behind(slot: int, known: Heads, now: Mapping[str, Heads]) -> list[Finding]:
+    """Who still lacks what was known on some node before the last look. `now`: node -> its heads."""
+    return [
+        Finding(
+            kind="replica",
+            node=node,
+            slot=f"{slot:03x}",
+            what=f"lacks envelopes {held.get(author, 0) + 1} to {seq} of {author}",
+            remedy="if it does not catch up, repair the log of a node that holds them: collect verify --repair",
+        )
+        for node, held in sorted(now.items())
+        for author, seq in sorted(known.items())
+        if held.get(author, 0) < seq
+    ]
+
+
+def diverged(slot: int, views: Mapping[str, View]) -> list[Finding]:
+    """Nodes with the same heads and other content."""
+    found = []
+    for heads in sorted({view[0] for view in views.values()}):
+        contents = {node: view[1] for node, view in views.items() if view[0] == heads}
+        if len(set(contents.values())) > 1:
+            found.append(_differ(slot, contents))
+    return found
+
+
+def _differ(slot: int, contents: Mapping[str, bytes]) -> Finding:
+    shown = ", ".join(f"{node}: {content.hex()[:8]}" for node, content in sorted(contents.items()))
+    return Finding(
+        kind="content",
+        slot=f"{slot:03x}",
+        what=f"replicas differ under equal heads ({shown})",
+        remedy="stop the node that is wrong, move log and archive.sqlite in its data directory aside, and start it: it "
+        "fetches everything from the others",
+    )
