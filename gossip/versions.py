@@ -22,11 +22,11 @@ Rules for whoever changes a format that is sent or stored:
     and an older program refuses it with the reason and nothing changed.
 
 Protocols: 1, the first release. 2: ledgers are folded and bases sent; unknown kinds are skipped one by one (before, an
-unknown kind in a gossip packet cost the whole packet); a newcomer proves its own key (`node.transport.hello`). Who
-speaks 1 cannot join through one who speaks 2, nor the other way round; members stay members. Nothing is folded before
-the whole mesh speaks 2: an older replica that lacked what a fold let go could never get it. 3: slots have home regions
-(an older node takes part in region `local` alone), and messages to another region are deflated (rule 6: `PACKED` of
-`node.messages`, only to nodes that speak 3).
+unknown kind in a gossip packet cost the whole packet); leases and locks; a newcomer proves its own key
+(`node.transport.hello`). Who speaks 1 cannot join through one who speaks 2, nor the other way round; members stay
+members. Nothing is folded before the whole mesh speaks 2: an older replica that lacked what a fold let go could never
+get it. 3: slots have home regions (an older node takes part in region `local` alone), and messages to another region
+are deflated (rule 6: `PACKED` of `node.messages`, only to nodes that speak 3).
 """
 
 from collections.abc import Iterable

@@ -71,7 +71,8 @@ def _run(config: Config, flags: Flags) -> int:
 
 
 async def _serve(config: Config, flags: Flags) -> int:
-    from node.app import App, tune_interpreter
+    from node.app import App
+    from node.tuning import tune_interpreter
 
     _check_packages()
     app = App(config, join=flags.join, salvage=flags.salvage)

@@ -1,12 +1,10 @@
 """The composition root: one node from its configuration to its last goodbye."""
 
 import asyncio
-import gc
 import os
 import random
 import secrets as chance
 import signal
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -33,6 +31,7 @@ from node.execution.jobs import JobKey
 from node.execution.roots import FolderRoots
 from node.execution.runner import Runner
 from node.execution.secrets import Secrets
+from node.leases.service import Locks
 from node.membership import Membership
 from node.membership_config import Identity, Settings
 from node.opening import new_core, open_log
@@ -123,6 +122,7 @@ class App:
         roster = Roster.load(data.path / ROSTER_FILE)
         self.me = keys.id
         self._open_core(keys.id, boot)
+        self.core.leases.founded = start.founded
         data.used_by(self.version)
         raise_boot(data.path, boot - 1)  # only now: a start that is refused for a damaged log changes nothing
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -190,6 +190,7 @@ class App:
         self.presence = Presence(
             config, self.version, self.registry, self.roots, secrets, self.core, self.driver, self.data
         )
+        self.locks = Locks(self.core, self.driver)
         self.runner = Runner(
             registry=self.registry,
             roots=self.roots,
@@ -198,6 +199,7 @@ class App:
             on_report=self.driver.reported,
             log=log.info,
             workers=config.resources.workers,
+            locks=self.locks.answer,
         )
         await self.runner.start()
         self._stopping.append(self.runner.close)
@@ -224,6 +226,7 @@ class App:
             ready=self.presence.readiness,
             nodes=self.nodes,
             exporter=Exporter(self.roots),
+            locks=self.locks,
             verifier=Verifier(self.core, self.driver, self.calls, self.roots),
             rules=self.rules,
             compared=lambda: self.presence.compared or len(self.roster.entries()) <= 1,
@@ -280,6 +283,7 @@ class App:
 
     def _retire(self, node: NodeId) -> None:
         self.membership.retire(node)
+        self.core.leases.forget(frozenset([node]))
 
     def _drain_changed(self) -> None:
         self._update_meta()
@@ -309,6 +313,9 @@ class App:
                 "before": str(before or ""),
             },
         )
+        entry = self.roster.entry(member.id)
+        if member.state is State.LEFT and entry is not None and entry.revoked:
+            self.core.leases.forget(frozenset([member.id]))
         if member.id != self.me:
             log.info("member", node=member.meta.name, id=member.id, state=str(member.state))
         if member.state in (State.DEAD, State.LEFT) and member.id != self.me:
@@ -379,12 +386,3 @@ class App:
         end = boottime() + within
         while self.core.executor.running and boottime() < end:
             await asyncio.sleep(0.02)
-
-
-def tune_interpreter() -> None:
-    """Fewer, larger garbage collections: thresholds alone were worth 1.5 x in the task path. And threads that wait for
-    the interpreter get it after 1 ms, not 5: each log write needs it twice before an answer (`make bench`)."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
-    sys.setswitchinterval(0.001)

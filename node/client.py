@@ -24,6 +24,7 @@ from node.schema import (
     IssuedToken,
     JoinKey,
     JoinToken,
+    Lock,
     Node,
     Run,
     Shard,
@@ -198,6 +199,27 @@ class Client(Connection):
     async def control_node(self, node: str, action: str) -> Node:
         """`action`: pause or resume."""
         return await self.request("POST", f"/v1/nodes/{quote(node, safe='')}/{action}", Node, body=b"{}")
+
+    async def hold_lock(
+        self,
+        name: str,
+        *,
+        ttl: float = 30.0,
+        holder: str = "",
+        token: int | None = None,
+        tenant: str | None = None,
+    ) -> Lock:
+        """Take a named lock; with its `token`, renew it. ProblemError 409: another has it, or it is lost."""
+        body = {"ttl": ttl, "holder": holder, **({} if token is None else {"token": token})}
+        path = f"/v1/locks/{quote(name, safe='')}"
+        return await self.request("PUT", path, Lock, body=encode(body), query={"tenant": tenant})
+
+    async def lock(self, name: str, *, tenant: str | None = None) -> Lock:
+        return await self.request("GET", f"/v1/locks/{quote(name, safe='')}", Lock, query={"tenant": tenant})
+
+    async def free_lock(self, name: str, token: int, *, tenant: str | None = None) -> Lock:
+        query: Filter = {"tenant": tenant, "token": token}
+        return await self.request("DELETE", f"/v1/locks/{quote(name, safe='')}", Lock, query=query)
 
     async def drain_node(self, node: str, *, cancel: bool = False) -> Node:
         """Move everything away from the node; `cancel`: take that back."""

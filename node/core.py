@@ -18,6 +18,10 @@ from node.comparing import FAR_INTERVAL, Comparing
 from node.effects import Effect, Send, Settled
 from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
+from node.leases.core import LeaseConfig, Leases
+from node.leases.gate import Gate
+from node.leases.proposer import Result
+from node.leases.wire import LeaseToken
 from node.messages import Message
 from node.replication import Replicator
 from node.stewardship.arrears import Arrears
@@ -46,6 +50,7 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 8
     far_interval: float = FAR_INTERVAL
     ownership: OwnershipConfig = OwnershipConfig()
+    leases: LeaseConfig = LeaseConfig()
 
 
 class Core:
@@ -69,9 +74,16 @@ class Core:
         comparing = Comparing(me, config.far_interval)
         self.replicator = Replicator(me, self.writer, client_id, self._changed, self._gone, comparing)
         self.table = Table(self.replicator, self.ownership, boot=boot, region=config.region, rng=rng)
-        self.executor = Executor(me, concurrency=config.concurrency, steward_of=self.steward_of_task)
+        self.leases = Leases(me, boot, config.leases, replicas=config.replicas, slots=config.slots, rng=rng)
+        self.executor = Executor(
+            me, concurrency=config.concurrency, steward_of=self.steward_of_task, gate=Gate(config.leases.ttl)
+        )
         self.steward = Steward(
-            self.table, sharded=sharded, lease_here=self._lease_here, own_credit=self.executor.credit
+            self.table,
+            sharded=sharded,
+            lease_here=self._lease_here,
+            own_credit=self.executor.credit,
+            keeper=self.leases.keeper,
         )
         self.arrears = Arrears(self.replicator)
         self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
@@ -141,6 +153,7 @@ class Core:
             for name, entry in ledger.batches.items()
             if not entry.parts
         }
+        self.leases.start(now)
         self.steward.members(())
 
     def members(self, members: Mapping[NodeId, Member], now: float, wall_ms: int) -> None:
@@ -155,6 +168,7 @@ class Core:
         if placement != self.ownership.placement:
             self.ownership.placement = placement
         live = self.ownership.live()
+        self.leases.members(members, now)
         far = frozenset(node for node in live if members[node].meta.region != self.config.region)
         self.replicator.members(self.ownership.placement, live, now, far)
         self.custody.placed(self.ownership.placement, live)
@@ -195,6 +209,10 @@ class Core:
                 self.steward.leasing.holding(sender, keys)
             case messages.Noted(keys):
                 self.executor.noted(keys)
+            case messages.PauseTold(stamp, held):
+                self.executor.may_go_on(stamp, held, self._now)
+            case messages.LeaseAsk() | messages.LeaseTold() | messages.LeaseMaps() | messages.PauseAsk():
+                self.leases.receive(sender, message, self._now)
             case messages.Handover(slots):
                 self.steward.handover([slot for slot in slots if valid(slot, self.config.slots)])
             case messages.Hold():
@@ -222,6 +240,11 @@ class Core:
         self.replicator.appended(batch)
         self.custody.appended(batch)
 
+    def kept(self, batch: int, now: float, wall_ms: int) -> None:
+        """What this node promised as a voter is durable."""
+        self._clock(now, wall_ms)
+        self.leases.kept(batch)
+
     def reported(self, reports: Iterable[Report], now: float, wall_ms: int) -> None:
         """The runner of this node says what became of jobs."""
         self._clock(now, wall_ms)
@@ -231,6 +254,7 @@ class Core:
     def tick(self, now: float, wall_ms: int) -> None:
         self._clock(now, wall_ms)
         self.replicator.tick(now)
+        self.leases.tick(now)
         self.custody.tick(now)
         self.executor.tick(now)
         self.steward.tick()
@@ -241,6 +265,23 @@ class Core:
         """Write a user's facts here; the ticket that `Settled` names."""
         self._clock(now, wall_ms)
         return self.replicator.write(slot, facts, now)
+
+    def propose(
+        self,
+        kind: str,
+        name: str,
+        slot: int,
+        token: LeaseToken,
+        done: Callable[[Result], None],
+        *,
+        ttl: float,
+        note: str,
+        now: float,
+        wall_ms: int,
+    ) -> None:
+        """Ask the voters of a slot for a lease, as `Leases.propose`."""
+        self._clock(now, wall_ms)
+        self.leases.propose(kind, name, slot, token, done, ttl=ttl, note=note, now=now)
 
     # ---- inside
 
@@ -285,6 +326,7 @@ class Core:
             executed, reports = self.executor.flush()
             effects += executed
             effects += self.replicator.flush()
+            effects += self.leases.flush()
             effects += self.custody.flush()
             local = bool(reports)
             if reports:

@@ -75,10 +75,11 @@ class Drain:
             if left
             else sum(bool(led.heads) for led in core.replicator.ledgers.values()),
             "running": core.executor.busy,
+            "voting": core.leases.counted,
             "waits_for": self._waits_for(unsafe),
             "problem": ALONE if self._alone() else None,
         }
-        found["done"] = left and not (found["slots"] or found["copies"] or found["running"])
+        found["done"] = left and not any(found[rest] for rest in ("slots", "copies", "running", "voting"))
         return found
 
     def _waits_for(self, unsafe: list[int]) -> list[str]:

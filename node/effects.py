@@ -61,6 +61,13 @@ class Settled(msgspec.Struct, frozen=True):
     level: int
 
 
+class Keep(msgspec.Struct, frozen=True):
+    """Make these promises of a voter durable, after all earlier ones; then handle `kept(batch)`."""
+
+    batch: int
+    items: list[bytes]
+
+
 class Notice(msgspec.Struct, frozen=True):
     """Something that people following events want to know: a task changed its state, a steward moved."""
 
@@ -68,4 +75,4 @@ class Notice(msgspec.Struct, frozen=True):
     data: dict[str, object]
 
 
-Effect = Append | Send | Resend | SendBase | Run | Stop | Settled | Notice
+Effect = Append | Send | Resend | SendBase | Run | Stop | Settled | Keep | Notice

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, get_args
 import msgspec
 
 from node.execution.jobs import Job, JobKey, Report
+from node.leases.wire import Ask, PlainMap, Promise, Told
 
 VERSION = 1
 PACKED = 2
@@ -164,6 +165,53 @@ class Held(Message, frozen=True, array_like=True):
     slots: list[int]
 
 
+class LeaseAsk(Message, frozen=True, array_like=True):
+    """Proposer -> voter: take, release or read these leases. `version`: of the maps that the proposer has in force.
+    Answer: LeaseTold, once what it promises is durable."""
+
+    since: ClassVar[int] = 2
+    version: bytes
+    items: list[Ask]
+
+
+class LeaseTold(Message, frozen=True, array_like=True):
+    """Voter -> proposer. `maps`: those that the voter has in force, where they are others than the proposer's."""
+
+    since: ClassVar[int] = 2
+    items: list[Told]
+    maps: list[PlainMap] = []
+
+
+class LeaseMaps(Message, frozen=True, array_like=True):
+    """Any -> any, while a map change is under way, twice a second: the maps in force here. Answer, where `asks`: the
+    same, once they are durable, with all that the answering node has promised if its newest map is the asker's."""
+
+    since: ClassVar[int] = 2
+    number: int
+    asks: bool
+    maps: list[PlainMap]
+    settled: bool
+    forgotten: list[str] = []
+    promises: list[Promise] = []
+
+
+class PauseAsk(Message, frozen=True, array_like=True):
+    """Executor -> steward: for how long may shards of these slots go on? `stamp`: the executor's clock. Answer:
+    PauseTold."""
+
+    since: ClassVar[int] = 2
+    stamp: float
+    slots: list[int]
+
+
+class PauseTold(Message, frozen=True, array_like=True):
+    """Steward -> executor: slot -> seconds from `stamp`; slots whose lease it does not hold are left out."""
+
+    since: ClassVar[int] = 2
+    stamp: float
+    slots: dict[int, float]
+
+
 class Call(Message, frozen=True, array_like=True):
     """Any -> any: carry out a request of the HTTP API here. Answer: Answer."""
 
@@ -197,6 +245,11 @@ AnyMessage = (
     | Handover
     | Hold
     | Held
+    | LeaseAsk
+    | LeaseTold
+    | LeaseMaps
+    | PauseAsk
+    | PauseTold
     | Call
     | Answer
 )

@@ -90,6 +90,7 @@ class Presence:
             nodes=frozenset([*live, *(members[node].meta.name for node in live)]),
             replicas=min(len(live), self._config.state.replicas),
             regions=self._core.ownership.regions.known,
+            voters=min(self._core.leases.maps.size, self._config.state.replicas),
         )
 
     def meta(self) -> Meta:

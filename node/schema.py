@@ -143,6 +143,18 @@ class Shard(msgspec.Struct, kw_only=True):
     error: str | None
 
 
+class Lock(msgspec.Struct, kw_only=True):
+    """A named lock. `token`: larger each time that somebody takes it, for ever; hand it to what the lock protects,
+    which should refuse smaller ones. `expires_in`: seconds, to be counted from when the request was *sent*."""
+
+    name: str
+    tenant: str
+    held: bool
+    holder: str | None = None
+    token: int | None = None
+    expires_in: float = 0.0
+
+
 class Page(msgspec.Struct, kw_only=True):
     """`next`: cursor of the next page or null; `missing`: slots nobody could answer for, then `partial`."""
 
@@ -188,7 +200,8 @@ class BatchAnswer(msgspec.Struct, kw_only=True):
 
 class Drain(msgspec.Struct, kw_only=True):
     """How far a drain is. `total`: slots of which the node holds a copy; still to do: `slots` to hand over,
-    `copies` that are not all on other nodes' disks, `running` jobs. `waits_for`: names of dead nodes that copies
+    `copies` that are not all on other nodes' disks, `running` jobs; `voting`: majorities of leases still count the
+    node. `waits_for`: names of dead nodes that copies
     should lie on. `problem`: why it cannot go on. `done`: the node may be stopped.
     """
 
@@ -196,6 +209,7 @@ class Drain(msgspec.Struct, kw_only=True):
     slots: int = 0
     copies: int = 0
     running: int = 0
+    voting: bool = False
     waits_for: list[str] = []
     problem: str | None = None
     done: bool = False

@@ -17,6 +17,7 @@ from node.schema import (
     IssuedToken,
     JoinKey,
     JoinToken,
+    Lock,
     Node,
     Page,
     Problem,
@@ -69,6 +70,8 @@ class Facts(msgspec.Struct, kw_only=True):
     """live members, at most 3"""
     regions: frozenset[str] = frozenset()
     """of the members, live or not; where given, a task may only name these"""
+    voters: int = 1
+    """replicas that vote on a slot's lease: members whether they live or not, at most 3"""
 
 
 class Service(Protocol):
@@ -135,6 +138,20 @@ class Service(Protocol):
 
     def export(self, ref: str, *, tenant: str | None) -> AsyncIterator[bytes]:
         """The published rows as the bytes of one file, in the sink's format; a refusal comes before any of them."""
+        ...
+
+    async def lock(
+        self,
+        action: str,
+        name: str,
+        *,
+        tenant: str,
+        key: str,
+        holder: str = "",
+        token: int | None = None,
+        ttl: float = 0.0,
+    ) -> Lock:
+        """`action`: acquire, renew, release, read. `ttl` in seconds; `token` for renew and release."""
         ...
 
     def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:

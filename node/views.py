@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from node.core import Core
+from node.leases.reason import held_back
 from node.schema import Coverage, DeadLetterItem, ErrorEntry, Records, Run, Shard, Task
 from node.stewardship.preparation import covered_by, cursor_of
 from node.stewardship.run import RunWork
@@ -67,12 +68,18 @@ class TaskReader:
             more = f"; {stopping} shards are committing what they have" if stopping else ""
             return "paused", f"paused{by}{more}"
         if started:
-            return "running", self._running_reason()
+            return "running", self._held_back() or self._running_reason()
         if request is not None and request.kind != "schedule":
-            return "pending", None
+            return "pending", self._held_back()
         if self.work.scheduled:
             return "scheduled", self._last_reason()
         return self._last()
+
+    def _held_back(self) -> str | None:
+        """Why a task with `on_partition = "pause"` does not go on, where its slot's lease is the reason."""
+        if self.live_run is None or not self.work.pauses:
+            return None
+        return held_back(self.core, self.id.slot)
 
     def _started(self, request: Request | None) -> bool:
         if self.live_run is not None:

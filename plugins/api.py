@@ -25,6 +25,7 @@ the position it found; the pipeline goes on from there.
 
 import enum
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -236,12 +237,44 @@ class Budget(Protocol):
     async def take(self, amount: float = 1) -> None: ...
 
 
+class HeldLock(Protocol):
+    """A lock while it is held. `number`: its fencing token, larger each time that somebody takes the lock."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def lost(self) -> bool:
+        """Whether it could not be renewed in time: somebody else may have it."""
+        ...
+
+    def check(self) -> None:
+        """Raises Retryable (code "lock-lost") when it is lost; call it before what the lock protects."""
+        ...
+
+
+class Locks(Protocol):
+    """Named locks of the task's tenant, over the whole mesh: `async with context.locks.hold("name") as lock`.
+
+    A lock needs a majority of the replicas of its slot; on the lesser side of a cut nobody gets or keeps one. It is
+    renewed while it is held. It cannot stop a process that was frozen and wakes after the lock went to another: what
+    must never happen twice has to be refused by the resource itself, by `number`.
+    """
+
+    def hold(
+        self, name: str, *, ttl: float = 30.0, wait: float | None = None
+    ) -> AbstractAsyncContextManager[HeldLock]:
+        """Wait for the lock (`wait`: at most so many seconds; then Retryable, code "locked"), hold it, free it. When
+        it is lost meanwhile, the end of the block raises Retryable (code "lock-lost")."""
+        ...
+
+
 class PluginContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a plugin instance gets at `initialize`.
 
     `options`: an instance of the plugin's `Options`, secrets already resolved into plain strings.
     `http`: callable giving the pooled aiohttp.ClientSession whose connector enforces `[network]`; None where
-    the host offers none. `clock`: seconds since the epoch. `log(event, **fields)`: a structured log line.
+    the host offers none. `locks`: named locks; None likewise. `clock`: seconds since the epoch.
+    `log(event, **fields)`: a structured log line.
     """
 
     options: Any
@@ -251,6 +284,7 @@ class PluginContext(msgspec.Struct, frozen=True, kw_only=True):
     clock: Callable[[], float]
     log: Callable[..., None]
     http: Callable[[], Any] | None = None
+    locks: Locks | None = None
 
 
 @runtime_checkable

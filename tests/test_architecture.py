@@ -19,7 +19,9 @@ IMPURE = {
 
 CORES = (
     "core", "replication", "comparing", "ticket", "loading", "operations", "views", "counts", "effects", "fitness",
-    "lag", "ageing", "messages", "schema", "execution/executor", "execution/jobs",
+    "lag", "ageing",
+    "messages", "schema", "execution/executor", "execution/jobs", "leases/acceptor", "leases/core", "leases/gate",
+    "leases/keeper", "leases/maps", "leases/proposer", "leases/reason", "leases/wire",
 )  # fmt: skip
 """Pure modules of `node`; all of `node/stewardship` is pure too."""
 

@@ -3,7 +3,20 @@
 from aiohttp import web
 
 from node.api import admission as admissions
-from node.api import batch, cluster, control, details, events, nodes, openapi, plugins, probes, tasks, verify
+from node.api import (
+    batch,
+    cluster,
+    control,
+    details,
+    events,
+    locks,
+    nodes,
+    openapi,
+    plugins,
+    probes,
+    tasks,
+    verify,
+)
 from node.api.access import Access
 from node.api.context import CONTEXT, Context
 from node.api.middleware import name_answer, problem_middleware
@@ -42,6 +55,7 @@ def create_app(
 def all_routes() -> list[Route]:
     """Every operation; the literal path of a batch stands before the pattern of an id."""
     resources = (
-        tasks, batch, details, control, cluster, nodes, admissions, verify, plugins, events, probes, openapi,
+        tasks, batch, details, control, cluster, nodes, locks, admissions, verify, plugins, events, probes,
+        openapi,
     )  # fmt: skip
     return [route for resource in resources for route in resource.ROUTES]

@@ -117,6 +117,8 @@ def line(drain: Drain) -> str:
         f"{drain.copies:,} of {drain.total:,} copies not yet elsewhere",
     ]
     parts.append(f"{drain.running:,} jobs running")
+    if drain.voting:
+        parts.append("still a voter on locks")
     if drain.waits_for:
         names = ", ".join(clean(name) for name in drain.waits_for)
         parts.append(f"waits for {names}, dead (gone for good: --forget)")

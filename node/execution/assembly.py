@@ -9,6 +9,7 @@ import msgspec
 
 from node.execution.budget import Gcra, Unlimited
 from node.execution.control import Turn
+from node.execution.holding import AskLock, TaskLocks
 from node.execution.jobs import Job
 from node.execution.letters import LetterSource
 from node.execution.roots import FolderRoots
@@ -79,6 +80,7 @@ class Host:
     log: Callable[..., None]
     turn: Turn
     http: Callable[[], Any] | None = None
+    locks: AskLock | None = None
     cadence: Cadence = field(default_factory=Cadence)
 
 
@@ -186,7 +188,12 @@ class Assembly:
             clock=host.clock,
             log=functools.partial(self._log, plugin),
             http=host.http,
+            locks=None if host.locks is None else TaskLocks(host.locks, self.job.tenant, self._holder()),
         )
+
+    def _holder(self) -> str:
+        key = self.job.key
+        return f"task {key.task}" + (f" shard {key.shard}" if key.shard else "")
 
     def _log(self, plugin: str, event: str, **fields: Any) -> None:
         if self.seen:

@@ -9,6 +9,7 @@ taken as this node does in `AHEAD` seconds, by the mean duration of the last one
 enough to pause.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from gossip.identity import NodeId
 from node import messages
 from node.effects import Effect, Run, Send, Stop
 from node.execution.jobs import Job, JobKey, Report
+from node.leases.gate import Gate
 
 AHEAD = 0.1
 """Seconds of work leased ahead. Longer: fewer messages, but pause and priority act later."""
@@ -44,10 +46,18 @@ class Credit(NamedTuple):
 class Executor:
     """`steward_of(task)`: who stewards the task's slot, as this node sees it (None: nobody now)."""
 
-    def __init__(self, me: NodeId, *, concurrency: int, steward_of: Callable[[str], NodeId | None]) -> None:
+    def __init__(
+        self,
+        me: NodeId,
+        *,
+        concurrency: int,
+        steward_of: Callable[[str], NodeId | None],
+        gate: Gate | None = None,
+    ) -> None:
         self.me = me
         self.concurrency = concurrency
         self.paused = False
+        self.gate = gate or Gate(math.inf)
         self._steward_of = steward_of
         self._leases: dict[JobKey, _Lease] = {}
         self._final: dict[JobKey, tuple[Report, NodeId, float]] = {}
@@ -83,6 +93,7 @@ class Executor:
             if held is not None:
                 if job.token >= held.token:
                     held.token, held.owner = job.token, owner
+                    self.gate.owned(job.key, owner)
                 continue
             final = self._final.get(job.key)
             if final is not None and job.attempt <= final[0].attempt and final[0].state != "stopped":
@@ -91,14 +102,38 @@ class Executor:
             self._final.pop(job.key, None)
             self._leases[job.key] = _Lease(job, owner, now)
             self._solo += job.key.kind == "solo"
-            self._run.append(job)
+            if job.pause:
+                self.gate.add(job, owner, now)
+            else:
+                self._run.append(job)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Run what waited for its slot's lease."""
+        self._run += [job for job in self.gate.ready if job.key in self._leases]
+        self.gate.ready.clear()
+
+    def may_go_on(self, stamp: float, slots: dict[int, float], now: float) -> None:
+        """A steward says for how long jobs under its slots' leases may run."""
+        self.gate.told(stamp, slots, now)
+        self._begin()
 
     def revoke(self, keys: list[JobKey], token: tuple[int, str, int], *, drain: bool) -> None:
         for key in keys:
             held = self._leases.get(key)
             if held is not None and held.token <= tuple(token) and not held.stopping:
-                held.stopping = True
-                self._effects.append(Stop(key, drain))
+                self._stop(key, held, drain=drain)
+
+    def _stop(self, key: JobKey, held: _Lease, *, drain: bool) -> None:
+        held.stopping = True
+        if self.gate.waits(key):  # it has not begun: its end is said here
+            job = held.job
+            self.report(
+                Report(key=key, state="stopped", token=job.token, position=job.resume, attempt=job.attempt),
+                held.at,
+            )
+        else:
+            self._effects.append(Stop(key, drain))
 
     def report(self, report: Report, now: float) -> None:
         """The runner says something of a job."""
@@ -109,6 +144,7 @@ class Executor:
             report = msgspec.structs.replace(report, token=held.token, attempt=held.job.attempt)
         if report.state in FINAL:
             del self._leases[report.key]
+            self.gate.remove(report.key)
             if report.key.kind == "solo":
                 self._solo -= 1
                 self._mean += 0.05 * (max(report.seconds, 1e-6) - self._mean)
@@ -126,15 +162,18 @@ class Executor:
             self.drain()
 
     def drain(self) -> None:
-        for key, held in self._leases.items():
+        for key, held in list(self._leases.items()):
             if not held.stopping:
-                held.stopping = True
-                self._effects.append(Stop(key, drain=True))
+                self._stop(key, held, drain=True)
 
     def members(self, live: frozenset[NodeId]) -> None:
         self._peers = live - {self.me}
 
     def tick(self, now: float) -> None:
+        for effect in self.gate.tick(now):
+            if isinstance(effect, Stop):
+                self._leases[effect.key].stopping = True
+            self._effects.append(effect)
         if now >= self._next_repeat:
             self._next_repeat = now + REPEAT / 2
             for key, (report, owner, due) in list(self._final.items()):

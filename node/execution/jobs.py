@@ -30,7 +30,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     decides. `rate`: this shard's share of the task's `limits.rate`, units per second. `dead_budget`: how
     many dead letters this shard may still make before it fails. `letters`: for a replay of dead letters,
     the records to run through transforms and sinks in place of the source (positions are 1..n). `plan`:
-    the shard.
+    the shard. `pause`: it runs only under its slot's lease (`on_partition = "pause"`).
     """
 
     key: JobKey
@@ -54,6 +54,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     replaces: bool = False
     origin: str = ""
     complete: bool = True
+    pause: bool = False
 
     @property
     def sink_run(self) -> str:

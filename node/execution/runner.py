@@ -19,6 +19,7 @@ import msgspec
 from node.execution.assembly import Assembly, Cadence, Host, Registry
 from node.execution.control import Turn, Wish
 from node.execution.duty import GRACE, Duty, refusal
+from node.execution.holding import AskLock
 from node.execution.jobs import Job, JobKey, Report
 from node.execution.lanes import Lanes
 from node.execution.metrics import Tally
@@ -73,6 +74,7 @@ class Runner:
         clock: Callable[[], float] = time.time,
         worker_registry: str = "plugins.registry:Registry.installed",
         cadence: Cadence | None = None,
+        locks: AskLock | None = None,
     ) -> None:
         cadence = cadence or Cadence()
         self._on_report = on_report
@@ -93,6 +95,7 @@ class Runner:
             log=log,
             turn=Turn(time.monotonic),
             http=self._web.session,
+            locks=locks,
             cadence=cadence,
         )
         self._lanes: Lanes[_Entry] = Lanes(self._run, self._host.turn)
@@ -105,7 +108,7 @@ class Runner:
             cadence=cadence,
         )
         size = workers or os.cpu_count() or 1
-        self._pool = Pool(setup, size, emit=self._hear, log=log, tally=self._tally)
+        self._pool = Pool(setup, size, emit=self._hear, log=log, tally=self._tally, locks=locks)
 
     def submit(self, job: Job) -> None:
         """Run the job. The same key again: with a newer token it replaces the one that runs (which drains

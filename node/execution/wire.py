@@ -1,7 +1,7 @@
 """What a node and its worker processes say to each other: frames of MessagePack over a socket pair.
 
-    node -> worker    Setup (once, first), Start, Stop
-    worker -> node    Said, Logged, Counted
+    node -> worker    Setup (once, first), Start, Stop, Answered
+    worker -> node    Said, Logged, Counted, Asked
 
 A frame is its length (4 bytes, big-endian) and one message. Both ends are the same program and the pipe is
 private, so a frame that does not decode is a bug; the reader lets the error out.
@@ -56,7 +56,23 @@ class Counted(msgspec.Struct, frozen=True, array_like=True, tag=5):
     counts: dict[str, dict[str, int]]
 
 
-Message = Setup | Start | Stop | Said | Logged | Counted
+class Asked(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """A plugin wants something of a named lock. Answered by Answered."""
+
+    number: int
+    operation: str
+    arguments: dict[str, Any]
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """`value`: the lock, or the code and the text of the refusal."""
+
+    number: int
+    ok: bool
+    value: Any
+
+
+Message = Setup | Start | Stop | Said | Logged | Counted | Asked | Answered
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=repr)
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -23,9 +23,10 @@ from node.execution.control import Turn, Wish
 from node.execution.duty import Duty, refusal
 from node.execution.jobs import Job, JobKey, Report
 from node.execution.metrics import Tally
+from node.execution.questions import Questions
 from node.execution.roots import FolderRoots
 from node.execution.secrets import Secrets, clean
-from node.execution.wire import Counted, Frames, Logged, Message, Said, Setup, Start, Stop, frame
+from node.execution.wire import Answered, Counted, Frames, Logged, Message, Said, Setup, Start, Stop, frame
 from plugins.http import NetworkRules, Web
 
 TICK = 0.25
@@ -44,6 +45,7 @@ class Link(asyncio.Protocol):
         self._tally = Tally()
         self._duties: dict[JobKey, Duty] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._questions = Questions(self._send)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -59,6 +61,8 @@ class Link(asyncio.Protocol):
                 case Stop(key, drain):
                     if key in self._duties:
                         self._duties[key].control.ask(Wish.DRAIN if drain else Wish.STOP)
+                case Answered():
+                    self._questions.answered(message)
                 case _:
                     pass
 
@@ -112,6 +116,7 @@ class Link(asyncio.Protocol):
             turn=Turn(time.monotonic),
             http=Web(NetworkRules(setup.allow, setup.deny)).session,
             cadence=setup.cadence,
+            locks=self._questions.ask,
         )
 
 

@@ -16,9 +16,23 @@ from typing import cast
 
 import msgspec
 
+from node.execution.holding import AskLock
 from node.execution.jobs import Job, JobKey, Report
 from node.execution.metrics import Tally
-from node.execution.wire import Counted, Frames, Logged, Message, Said, Setup, Start, Stop, frame
+from node.execution.questions import answer
+from node.execution.wire import (
+    Answered,
+    Asked,
+    Counted,
+    Frames,
+    Logged,
+    Message,
+    Said,
+    Setup,
+    Start,
+    Stop,
+    frame,
+)
 
 IDLE = 60.0
 """seconds without a job after which a worker ends; longer keeps its memory, shorter starts it (0.3 s) more
@@ -42,12 +56,14 @@ class Pool:
         emit: Callable[[Report], None],
         log: Callable[..., None],
         tally: Tally,
+        locks: AskLock | None = None,
     ) -> None:
         self._setup = setup
         self._size = size
         self.emit = emit
         self.log = log
         self.tally = tally
+        self.locks = locks
         self._workers: list[Worker] = []
         self._leaving: list[Worker] = []
         """told to end, or dead, and not reaped yet"""
@@ -116,6 +132,7 @@ class Worker(asyncio.Protocol):
         self._unsent = [frame(setup)]
         self._hung_up = False
         self.jobs: dict[JobKey, Report] = {}
+        self._questions: set[asyncio.Task[Answered]] = set()
         self._deadlines: dict[JobKey, float] = {}
         self.idle_since = loop.time()
         ours, theirs = socket.socketpair()
@@ -178,10 +195,23 @@ class Worker(asyncio.Protocol):
                     self._hear(report)
                 case Logged(event, fields):
                     self._pool.log(event, **fields)
+                case Asked():
+                    self._answering(message)
                 case Counted(counts):
                     self._pool.tally.merge(counts)
                 case _:
                     pass
+
+    def _answering(self, asked: Asked) -> None:
+        task = asyncio.get_running_loop().create_task(answer(asked, self._pool.locks))
+        self._questions.add(task)
+
+        def done(task: "asyncio.Task[Answered]") -> None:
+            self._questions.discard(task)
+            if not task.cancelled() and not self._hung_up:
+                self.send(task.result())
+
+        task.add_done_callback(done)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- the process tells more than the pipe
         self._ending = asyncio.get_running_loop().create_task(self._end())

@@ -15,8 +15,9 @@ from structlog import get_logger
 from gossip.identity import NodeId
 from node import messages
 from node.core import Core
-from node.effects import Append, Effect, Notice, Resend, Run, Send, SendBase, Settled, Stop
+from node.effects import Append, Effect, Keep, Notice, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
+from node.leases.file import LeaseFile
 from node.loading import Behind, Loader, Name
 from node.messages import PACKED_SINCE, BadMessage, Message, UnknownKind
 from node.serving.keeping import Keeping, Pace
@@ -64,6 +65,7 @@ class Driver:
         self._on_notice = on_notice
         self._log: Log
         self._writer: LogWriter
+        self._leases: LeaseFile
         self._run_jobs: Callable[[list[Job]], None]
         self._stop_job: StopJob
         self._calls: Callable[[NodeId, Any], None]
@@ -98,6 +100,22 @@ class Driver:
         self._log = Log.open(folder, self._load, salvage=salvage)
         self._writer = LogWriter(self._log, lambda error: self._post(self._stalled, error))
         return self._log
+
+    def open_leases(self, path: Path) -> None:
+        """Read what this node promised as a voter into the core. Raises CannotStart, OSError."""
+        self._leases = LeaseFile(path, self.core.leases.load)
+
+    def _promise(self, batch: int, items: list[bytes]) -> None:
+        whole = self._leases.grown
+        self._leases.submit(
+            self.core.leases.snapshot() if whole else items,
+            lambda: self._post(self._kept, batch),
+            whole=whole,
+        )
+
+    def _kept(self, batch: int) -> None:
+        self.core.kept(batch, boottime(), wall_ms())
+        self.flush()
 
     def _load(self, data: bytes, location: Location) -> None:
         try:
@@ -153,6 +171,7 @@ class Driver:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._writer.close)
         self.keeping.close()
+        await asyncio.to_thread(self._leases.close)
         for future in self._waiters.values():
             if not future.done():
                 future.set_result(0)
@@ -272,6 +291,8 @@ class Driver:
                 self.spawn(self._resend(to, ranges))
             case SendBase(to, slot):
                 self.keeping.offer(to, slot)
+            case Keep(batch, items):
+                self._promise(batch, items)
             case Notice():
                 self._on_notice(effect)
 

@@ -81,6 +81,9 @@ class Nodes:
 
     async def forget(self, node: str) -> Node:
         """The dead node is no replica any more, at once and for all. Raises Refused 404, 409."""
+        if (voter := self._voter(node)) is not None:
+            self._retire(voter)
+            return _unknown(voter)
         target = self._overview.find(node)
         member = self._core.ownership.members[target]
         if member.state in LIVE:
@@ -93,3 +96,16 @@ class Nodes:
         while self._core.ownership.members[target].state is State.DEAD and boottime() < end:
             await asyncio.sleep(0.02)
         return self._overview.node(target, None)
+
+    def _voter(self, ref: str) -> NodeId | None:
+        """One that gossip knows no more (it has been away for a day), while majorities still count it."""
+        counted = self._core.leases.maps.members - self._core.ownership.members.keys()
+        found = [node for node in counted if node.startswith(ref)]
+        return found[0] if len(found) == 1 else None
+
+
+def _unknown(node: NodeId) -> Node:
+    return Node(
+        id=node, name=node, state=str(State.LEFT), region="", zone="", addresses={}, load={}, slots=0, version="",
+        boot=0, plugins={}, ready=False,
+    )  # fmt: skip

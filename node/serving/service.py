@@ -13,7 +13,20 @@ from gossip.identity import NodeId
 from node import operations
 from node.api.problems import refuse
 from node.core import Core
-from node.schema import Cluster, Coverage, ErrorEntry, Node, Page, Run, Shard, Task, VerifyLine, Why
+from node.leases.service import Locks
+from node.schema import (
+    Cluster,
+    Coverage,
+    ErrorEntry,
+    Lock,
+    Node,
+    Page,
+    Run,
+    Shard,
+    Task,
+    VerifyLine,
+    Why,
+)  # fmt: skip
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
 from node.serving.export import Exporter, exported
@@ -61,6 +74,7 @@ class MeshService:
         ready: Callable[[], tuple[bool, list[str]]],
         nodes: Nodes,
         exporter: Exporter,
+        locks: Locks,
         verifier: Verifier,
         rules: NetworkRules,
         compared: Callable[[], bool] = lambda: True,
@@ -70,7 +84,7 @@ class MeshService:
         self.homes = Homes(core, self.routes, calls, Nearness(rules))
         self._registry = registry
         self._facts, self._ready, self._nodes = facts, ready, nodes
-        self._exporter, self._verifier, self._compared = exporter, verifier, compared
+        self._exporter, self._verifier, self._compared, self._locks = exporter, verifier, compared, locks
         verifier.stewards = self.routes.by_node
 
     def operations(self) -> dict[str, Operation]:
@@ -354,6 +368,19 @@ class MeshService:
 
         async for chunk in exported(await self._ask(ref, tenant, "needs"), ask):
             yield chunk
+
+    async def lock(
+        self,
+        action: str,
+        name: str,
+        *,
+        tenant: str,
+        key: str,
+        holder: str = "",
+        token: int | None = None,
+        ttl: float = 0.0,
+    ) -> Lock:
+        return await self._locks.act(action, tenant, name, key=key, holder=holder, token=token, ttl=ttl)
 
     def verify(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:
         return self._verifier.run(repair=repair, deep=deep)

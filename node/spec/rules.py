@@ -16,6 +16,9 @@ from plugins import ordering
 
 T = TypeVar("T")
 
+PAUSE_NEEDS = 3
+"""Replicas of a slot with which `on_partition = "pause"` makes sense: of two, neither side of a cut is a majority."""
+
 
 def check_rules(spec: RawSpec, facts: Facts, problems: Problems) -> None:
     """All rules that do not concern plugins."""
@@ -26,13 +29,13 @@ def check_rules(spec: RawSpec, facts: Facts, problems: Problems) -> None:
         _check_range(spec, problems)
     if spec.incremental is not None:
         _check_incremental(spec, problems)
-    if spec.on_partition == "pause":
+    if spec.on_partition == "pause" and facts.voters < PAUSE_NEEDS:
         problems.add(
             "/on_partition",
-            "pausing during a cut is not built yet",
+            f"needs {PAUSE_NEEDS} replicas, so that one side of a cut has a majority; this mesh has {facts.voters}",
             value="pause",
             allowed=["continue"],
-            remedy='use "continue"; a sink that compares and sets positions keeps a double run harmless',
+            remedy=f'add nodes until there are {PAUSE_NEEDS} (and state.replicas is at least that), or use "continue"',
         )
     if spec.limits is not None and spec.limits.rate_key is not None:
         problems.add(

@@ -19,6 +19,7 @@ token's
 more.
   Nothing that a steward believes protects the data: the sink's compare-and-set does. A steward that is wrong
   costs time.
+- A task with `on_partition = "pause"` is leased only while the steward holds the slot's majority lease (`node.leases`).
 - A slot moves back to a preferred replica when that is stable (`damping`: the longer the more often it died) and
   has all that the steward has. A claim of a node that was cut off from most replicas is claimed over, once for each
   return.

@@ -7,6 +7,7 @@ from node import messages
 from node.effects import Send
 from node.execution.executor import Credit
 from node.execution.jobs import Job, JobKey
+from node.leases.keeper import Keeper
 from node.messages import Facts
 from node.schema import RangeSpec
 from node.stewardship import specs
@@ -15,7 +16,7 @@ from node.stewardship.bulk import BulkGroup
 from node.stewardship.eligibility import Needs, refusals
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.table import Table
-from node.stewardship.work import TaskWork, needs_of
+from node.stewardship.work import TaskWork, WorkKey, needs_of
 from plugins.api import Range, ShardPlan, Since
 from sharding.balance import choose
 from sharding.key import TaskId, parse
@@ -34,7 +35,11 @@ class Leasing:
     """`lease_here(jobs)`: hand jobs to this node's own executor; `own_credit()`: what it would take."""
 
     def __init__(
-        self, table: Table, lease_here: Callable[[list[Job]], None], own_credit: Callable[[], Credit]
+        self,
+        table: Table,
+        lease_here: Callable[[list[Job]], None],
+        own_credit: Callable[[], Credit],
+        keeper: Keeper,
     ) -> None:
         self.table = table
         self.facts: dict[NodeId, Facts] = {}
@@ -42,6 +47,26 @@ class Leasing:
         self._lease_here = lease_here
         self._own_credit = own_credit
         self._loads: dict[NodeId, float] | None = None
+        self._keeper = keeper
+        self.pausing: set[WorkKey] = set()
+        """Works that run only under their slot's majority lease."""
+
+    # ---- majority leases
+
+    def keep(self) -> None:
+        """Say which slots' leases are needed: those with a run of such a task."""
+        works = self.table.works
+        self.pausing = {key for key in self.pausing if key in works and works[key].pauses}
+        wanted = {
+            key[0] for key in self.pausing if (run := works[key].run) is not None and run.phase != "wait"
+        }
+        self._keeper.wanted = frozenset(wanted & self.table.mine.keys())
+
+    def _may_begin(self, slot: int) -> bool:
+        """The lease is ours, and no executor that we lost sight of may still run under it."""
+        now = self.table.now
+        live = self.table.ownership.live()
+        return self._keeper.left(slot, now) > 0 and self._keeper.clear(slot, live, now)
 
     # ---- choosing
 
@@ -178,7 +203,7 @@ class Leasing:
 
     def _serve_work(self, work: TaskWork) -> int:
         run, shard = work.run, work.leasable(self.table.now)
-        if run is None or shard is None:
+        if run is None or shard is None or (work.pauses and not self._may_begin(work.id.slot)):
             return 0
         node = self._node_for_solo(work.needs) if run.solo else self._node_for(work, shard)
         if node is None:
@@ -228,6 +253,7 @@ class Leasing:
             records=run.totals().written,
             replaces=spec.mode == "full" and run.request.kind != "letters",
             origin=run.origin,
+            pause=work.pauses,
         )
 
     # ---- taking back

@@ -30,7 +30,6 @@ class Brief(msgspec.Struct):
     limits: Limits | None = None
     mode: str = "full"
     placement: dict[str, Any] | None = None
-    on_partition: str = "continue"
 
     @property
     def kind(self) -> tuple[int, str, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from gossip.identity import NodeId
 from node.effects import Effect
 from node.execution.executor import Credit
 from node.execution.jobs import Job, Report
+from node.leases.keeper import Keeper
 from node.stewardship import handover
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
@@ -38,9 +39,10 @@ class Steward:
         sharded: Callable[[str], bool],
         lease_here: Callable[[list[Job]], None],
         own_credit: Callable[[], Credit],
+        keeper: Keeper,
     ) -> None:
         self.table = table
-        self.leasing = Leasing(table, lease_here, own_credit)
+        self.leasing = Leasing(table, lease_here, own_credit, keeper)
         self.recording = Recording(table)
         self._sharded = sharded
         self._dirty_slots: set[int] = set()
@@ -125,6 +127,7 @@ class Steward:
         table = self.table
         if table.now >= self._next_unpark:
             self._next_unpark = table.now + UNPARK_INTERVAL
+            self.leasing.keep()
             table.backlog.unpark()
         for work in table.due():
             self._go_on(work)
@@ -271,8 +274,8 @@ class Steward:
             brief.schedule is None
             and brief.mode == "full"
             and brief.placement is None
-            and brief.on_partition == "continue"
             and b'"secret"' not in raw
+            and b'"on_partition"' not in raw  # only "pause" is written out
         )
         if plain and not self._sharded(brief.source.plugin):
             kinds.setdefault(brief.kind, []).append(index)
@@ -318,26 +321,23 @@ class Steward:
         """
         if work.key not in self.table.works:
             return
+        if work.pauses:
+            self.leasing.pausing.add(work.key)
         run = work.run
         if run is not None and (self._ended_elsewhere(work, run) or self._cancel(work, run)):
             run = None
         if work.scheduled and not work.desired.paused:
             work.collect_due(self.table.wall_ms)
-        idle = work.run is None and not work.desired.paused and self.table.may_run(work)
-        if idle and (request := work.next_request()) is not None:
+        if self.table.may_begin(work) and (request := work.next_request()) is not None:
             self._begin(work, request)
         self.recording.end_if_over(work)
         if work.scheduled:  # also while a run goes on: what falls due meanwhile is skipped or queued
-            self.table.wake(work, self.table.now + self._until_next(work))
+            self.table.wake(work, self.table.now + work.until_next(self.table.wall_ms))
         if work.run is not None:
             self._queue(work)
         elif not work.scheduled and work.next_request() is None:
             self.table.backlog.remove(work)
             del self.table.works[work.key]
-
-    def _until_next(self, work: TaskWork) -> float:
-        after = max(work.last_scheduled_ms(), self.table.wall_ms)
-        return min(60.0, max(0.0, (work.next_after(after) - self.table.wall_ms) / 1000))
 
     def _queue(self, work: TaskWork) -> None:
         if work.desired.paused:

@@ -65,7 +65,11 @@ class Table:
             return node in self.replicator.synced
         return self.has_all(slot, node)
 
-    def may_run(self, work: TaskWork) -> bool:
+    def may_begin(self, work: TaskWork) -> bool:
+        """Whether nothing keeps a run from beginning here."""
+        return work.run is None and not work.desired.paused and self._may_run(work)
+
+    def _may_run(self, work: TaskWork) -> bool:
         """Whether the task may run here: in its home region, or, where that is dead, if the task allows it."""
         if work.id.region == self.region:
             return True

@@ -56,6 +56,11 @@ class TaskWork:
         return self.effective.priority
 
     @property
+    def pauses(self) -> bool:
+        """Whether it runs only under its slot's majority lease."""
+        return self.effective.spec.on_partition == "pause"
+
+    @property
     def key(self) -> WorkKey:
         return (self.id.slot, self.id.batch, self.id.place)
 
@@ -175,6 +180,11 @@ class TaskWork:
         assert spec.schedule is not None
         after = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
         return int(next_instant(spec.schedule, spec.timezone, after).timestamp() * 1000)
+
+    def until_next(self, wall_ms: int) -> float:
+        """Seconds until the schedule is to be looked at again."""
+        after = max(self.last_scheduled_ms(), wall_ms)
+        return min(60.0, max(0.0, (self.next_after(after) - wall_ms) / 1000))
 
 
 def needs_of(spec: TaskSpec, entry: Batch) -> Needs:

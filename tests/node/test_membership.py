@@ -1,6 +1,7 @@
 """Real membership drivers on loopback: finding each other, crash, leave, return, revocation."""
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import secrets
@@ -118,10 +119,12 @@ async def test_old_news_do_not_wait_for_the_dead(mesh: Mesh) -> None:
     heard: list[bytes] = []
     with gated(gone.roster) as context:
         plane = Plane(context, bind=address, keys=gone.keys, roster=gone.roster)
-        plane.start(lambda _, payload: heard.append(payload[2:]))
-        await until(lambda: any(isinstance(message, Sync) for message in _messages(heard)), "it is sought")
-        await asyncio.sleep(0.5)
-        plane.close()
+        with contextlib.closing(plane):
+            plane.start(lambda _, payload: heard.append(payload[2:]))
+            await until(
+                lambda: any(isinstance(message, Sync) for message in _messages(heard)), "it is sought"
+            )
+            await asyncio.sleep(0.5)
     assert not [m for m in _messages(heard) if isinstance(m, Dead) and m.id == other.id]
 
 

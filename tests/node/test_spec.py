@@ -208,7 +208,11 @@ def test_one_error(changes: Any, pointer: str, words: str) -> None:
 
 
 def test_what_is_not_built_is_refused() -> None:
-    assert errors({"on_partition": "pause"})["/on_partition"].allowed == ["continue"]
+    alone = errors({"on_partition": "pause"}, facts(voters=2))["/on_partition"]
+    assert alone.allowed == ["continue"]
+    assert "this mesh has 2" in alone.message
+    assert "3" in (alone.remedy or "")
+    assert check({"on_partition": "pause"}, facts(voters=3)).on_partition == "pause"
     assert "not built" in errors({"limits": {"rate": "5/s", "rate_key": "x"}})["/limits/rate_key"].message
     assert check({"on_partition": "continue"}).on_partition == "continue"
 

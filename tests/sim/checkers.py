@@ -83,6 +83,16 @@ def one_steward_each(world: "World") -> None:
         assert better is None, f"I20: slot {slot} should have gone from {steward} to {better}"
 
 
+def voters_agree(world: "World") -> None:
+    """Nobody founded this mesh; all the same everybody votes on leases, in one map, of those who are there."""
+    wanted = {node.name for node in world.members if node.weight}
+    for node in world.members:
+        leases = node.core.leases
+        assert leases.maps.settled, f"{node.name} does not vote; it waits for {leases.maps.missing()}"
+        found = [set(one.members) for one in leases.maps.active]
+        assert found == [wanted], f"{node.name} counts {found}, not {wanted}"
+
+
 def _has_tasks(node: SimNode, slot: int) -> bool:
     ledger = node.core.replicator.ledgers.get(slot)
     alive = [b for b in ledger.batches.values() if b.parts] if ledger is not None else []

@@ -33,11 +33,13 @@ class Content:
     """Names of the records that the bases and rows stand for."""
     boot: int = 0
     contacts: list[tuple[str, str]] = field(default_factory=list)
+    promises: list[bytes] = field(default_factory=list)
+    """Of the node as a voter; each is written ahead of its answer, so a crash takes none that was told."""
 
     def copy(self) -> "Content":
         return Content(
             list(self.records), self.tail, dict(self.bases), dict(self.rows), set(self.folded), self.boot,
-            list(self.contacts),
+            list(self.contacts), list(self.promises),
         )  # fmt: skip
 
     def names(self) -> set[Name]:

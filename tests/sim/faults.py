@@ -1,6 +1,7 @@
 """What goes wrong: faults by name, each of which strikes for a while and then is over."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ class Faults:
         self.world = world
         self.rng = world.rng
         self.enabled = [name for name in names if self.rng.random() < 0.5]
+        self.gone: Counter[Name] = Counter()
+        """Durable copies that went with their disk, perhaps while the news of them was under way"""
         self._over = False
         if "clock" in self.enabled:
             self._set_clocks()
@@ -197,6 +200,7 @@ class Faults:
 
     def lost(self, names: list[Name]) -> None:
         """What no disk holds any more nobody can ask for."""
+        self.gone.update(names)
         gone = {name for name in names if not self.world.holders(name)}
         for task in self.world.workload.tasks:
             if gone.intersection(task.names) and not any(map(self.world.holders, task.names)):

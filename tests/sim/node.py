@@ -15,7 +15,7 @@ from gossip.swim import Swim
 from gossip.versions import PROTOCOL
 from node import messages
 from node.core import Core, CoreConfig
-from node.effects import Append, Effect, Resend, Run, Send, SendBase, Settled, Stop
+from node.effects import Append, Effect, Keep, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import JobKey, Report
 from node.messages import Facts
 from node.operations import FactOf
@@ -120,6 +120,8 @@ class SimNode:
             sharded=lambda plugin: plugin != "solo",
         )  # fmt: skip
         self.runner = ModelRunner(self.clock, self.sink, self.rng, self._reported, self._later)
+        for promise in self.disk.content.promises:
+            self.core.leases.load(promise)
         self.keeping = SimKeeping(self)
         self.keeping.load()
         for data in found:
@@ -307,10 +309,17 @@ class SimNode:
                     self.runner.run(job)
             case Stop(key, drain):
                 self.runner.stop(key, drain=drain)
+            case Keep(batch, items):
+                self.disk.content.promises += items
+                self._later(0.01, lambda: self._kept(batch))
             case Settled(ticket, level):
                 self._watcher.settled(self, ticket, level)
             case _:
                 pass
+
+    def _kept(self, batch: int) -> None:
+        self.core.kept(batch, self.now, self.wall)
+        self.flush()
 
     def in_order(self, work: Callable[[], None], done: Callable[[], None]) -> None:
         """Work of the log's thread, after all that was given to it before; then `done`."""

@@ -71,6 +71,7 @@ class DrainWorld(World):
         assert not core.table.mine, f"it still stewards {sorted(core.table.mine)}"
         assert not (unsafe := core.custody.unsafe()), f"copies of {unsafe} are not elsewhere"
         assert not core.executor.busy, "it still has jobs"
+        assert not core.leases.counted, "it still votes on leases"
 
 
 @pytest.mark.parametrize("seed", range(1, 13))

@@ -91,11 +91,16 @@ class Watch:
         assert place not in done, f"I16: {job.key} is over and was leased again"
 
     def _planned(self, steward: SimNode, job: Job, task: TaskId, run: RunFacts) -> None:
-        """I3: a shard is leased of the plan that counts, once that plan is durable."""
+        """I3: a shard is leased of the plan that counts, once that plan is durable, here or elsewhere."""
         plan = join.plan_of(run)
         assert plan is not None, f"I3: {job.key} has no plan"
         needle = f"p|{task.batch}|{task.place}|{job.key.run}|{steward.core.writer}".encode()
-        unsynced = any(item[0] == task.slot and needle in item[3] for item in steward.disk.pending)
+        unsynced = any(
+            item[0] == task.slot
+            and needle in item[3]
+            and not self.world.holders((task.slot, item[1], item[2]))
+            for item in steward.disk.pending
+        )
         assert not unsynced or len(run.plans) > 1, f"I3: {job.key} was leased before its plan was durable"
 
     def _from_checkpoint(self, job: Job, run: RunFacts) -> None:

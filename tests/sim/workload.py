@@ -136,10 +136,10 @@ class Workload:
         return True
 
     def _acknowledged(self, names: list[Name], level: int) -> None:
-        """I1: what was acknowledged with n is on n disks at that moment."""
+        """I1: what was acknowledged with n is on n disks at that moment, or was on one that is gone."""
         self.world.hits[f"acknowledged on {level}"] += 1
         for name in names:
-            holders = self.world.holders(name)
+            holders = self.world.holders(name) + self.world.troubles.gone[name]
             assert holders >= level, f"I1: {name} was acknowledged on {level} disks and is on {holders}"
 
     def _holder(self, slot: int) -> SimNode | None:

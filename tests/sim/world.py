@@ -15,7 +15,9 @@ from typing import Any
 from msgspec import structs
 
 from gossip.config import SwimConfig
+from gossip.identity import NodeId
 from node.core import CoreConfig
+from node.leases.core import LeaseConfig
 from node.stewardship.ownership import OwnershipConfig
 from sharding.region import LOCAL, slot_in
 from state import join
@@ -55,9 +57,12 @@ class World:
         self.sink = ModelSink()
         self.watch = Watch(self)
         self.workload = Workload(self)
+        self.gone: list[NodeId] = []
         count = self.nodes or self.rng.choice(SIZES)
         self.network.limit = int(MESSAGES * count * (self.seconds + 300))
-        config = CoreConfig(slots=self.slots, concurrency=4, far_interval=1.0, ownership=OWNERSHIP)
+        config = CoreConfig(
+            slots=self.slots, concurrency=4, far_interval=1.0, ownership=OWNERSHIP, leases=LeaseConfig.local()
+        )
         self.members = [
             SimNode(
                 f"{number:016x}", self.clock, self.network, self.sink, self.seed,
@@ -140,6 +145,7 @@ class World:
         self.clock.run_for(0.8)
         node.crash()
         self.members.remove(node)
+        self.gone.append(node.name)
         self.troubles.lost(list(node.disk.by_name))
         self.hits["lost for good"] += 1
 
@@ -163,6 +169,8 @@ class World:
         checkers.deleted_stays_deleted(self)
         self.eventually(30.0, checkers.queues_drain)
         self.eventually(30.0, checkers.replicas_agree)
+        self.members[0].core.leases.forget(frozenset(self.gone))
+        self.eventually(30.0, checkers.voters_agree)
         checkers.log_is_the_state(self, self.rng.choice(self.members))
 
     def _hold_still(self) -> None:

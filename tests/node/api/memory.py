@@ -15,6 +15,7 @@ from node.schema import (
     DeadLetterItem,
     ErrorEntry,
     Finding,
+    Lock,
     Node,
     Page,
     Records,
@@ -48,6 +49,7 @@ class MemoryService:
         self.letters: list[DeadLetterItem] = [letter(number) for number in range(2500)]
         self.happened: list[tuple[int, str, dict[str, Any]]] = []
         self.changed = asyncio.Event()
+        self.locks: dict[tuple[str, str], Lock] = {}
         self.addresses: dict[str, str] = {}
         self.unready: list[str] = []
 
@@ -76,6 +78,35 @@ class MemoryService:
                 raise refuse(409, "name-taken", f"{spec.name} is another task")
             ids.append(task)
         return Submitted(ids=ids, created=created, durability=durability or 2)
+
+    async def lock(
+        self,
+        action: str,
+        name: str,
+        *,
+        tenant: str,
+        key: str,
+        holder: str = "",
+        token: int | None = None,
+        ttl: float = 0.0,
+    ) -> Lock:
+        self._check()
+        at = (tenant, name)
+        held = self.locks.get(at)
+        if action == "read":
+            return held or Lock(name=name, tenant=tenant, held=False)
+        if action == "acquire" and held is not None:
+            raise refuse(409, "locked", f"lock {name} is held by {held.holder}")
+        if action != "acquire" and (held is None or held.token != token):
+            raise refuse(409, "lock-lost", f"lock {name} is not held under token {token}")
+        if action == "release":
+            del self.locks[at]
+            return Lock(name=name, tenant=tenant, held=False)
+        number = token or len(self.calls) + 1
+        self.locks[at] = Lock(
+            name=name, tenant=tenant, held=True, holder=holder, token=number, expires_in=ttl
+        )
+        return self.locks[at]
 
     def _check(self) -> None:
         if self.refusal is not None:

@@ -105,6 +105,24 @@ class HeavySource(CountSource):
     inline: ClassVar[bool] = False
 
 
+class LockedSource(CountSource):
+    """The same, under a named lock."""
+
+    async def collect(self, context: CollectContext) -> AsyncIterator[Batch]:
+        assert self.context.locks is not None
+        async with self.context.locks.hold("count", ttl=5) as lock:
+            assert lock.number > 0
+            async for batch in super().collect(context):
+                lock.check()
+                yield batch
+
+
+class LockedHeavySource(LockedSource):
+    """The same, for worker processes."""
+
+    inline: ClassVar[bool] = False
+
+
 class Store:
     """What a sink in memory holds, by its name: positions and records per shard, and what was published."""
 
@@ -240,6 +258,8 @@ def registry() -> Registry:
     made.add("collector", "count", CountSource)
     made.add("collector", "heavy", HeavySource)
     made.add("collector", "http", HttpCollector)
+    made.add("collector", "locked", LockedSource)
+    made.add("collector", "locked-heavy", LockedHeavySource)
     made.add("sink", "memory", MemorySink)
     made.add("sink", "file", FileSink)
     made.add("transform", "picky", Picky)

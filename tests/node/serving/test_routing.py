@@ -25,7 +25,7 @@ class Service(MeshService):
         calls = Calls(lambda _to, _message: False, {})
         super().__init__(
             desk.core, local, calls, given, given, given, facts=given, ready=given, nodes=given,
-            exporter=given, verifier=unused, rules=given, compared=lambda: compared,
+            exporter=given, locks=given, rules=given, verifier=unused, compared=lambda: compared,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from gossip.member import Member, Meta, State
 from gossip.versions import PROTOCOL
 from node import messages, operations
 from node.core import Core, CoreConfig
-from node.effects import Append, Resend, Run, Send, Settled, Stop
+from node.effects import Append, Keep, Resend, Run, Send, Settled, Stop
 from node.execution.jobs import Counts, Job, JobKey, Report
 from node.messages import Facts
 from node.operations import Origin
@@ -106,6 +106,8 @@ class Desk:
             case Resend(to, ranges):
                 found = [self.log[s, a, n] for s, a, low, high in ranges for n in range(low, high + 1)]
                 self.outbox.append((to, messages.Envelopes(found)))
+            case Keep(batch, _):
+                self.core.kept(batch, self.now, self.wall)
             case Settled(ticket, level):
                 self.levels[ticket] = level
             case _:
