@@ -34,6 +34,7 @@ class Machine:
         )  # fmt: skip
         self.driver = Driver(self.core, send=lambda *_: False, on_notice=lambda _: None)
         self.driver.open_log(folder, salvage=False, pace=Pace())
+        self.driver.open_leases(folder.parent / f"{folder.name}.leases")
         self.check = DiskCheck(self.driver)
         self.mender = Mender(self.driver)
 
