@@ -61,7 +61,9 @@ class LeaseFile:
         self._thread.submit(self._write, b"".join(map(_framed, items)), done, whole)
 
     def close(self) -> None:
-        """Write what is queued, unless the disk refuses."""
+        """Write what is queued, unless the disk refuses. Once is enough."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         self._thread.shutdown()
         os.close(self._fd)
