@@ -37,6 +37,7 @@ class Table:
         self.now = 0.0
         self.wall_ms = 0
         self.mine: dict[int, Token | None] = {}
+        self._left: set[int] = set()
         self.works: dict[WorkKey, TaskWork] = {}
         self.bulk: dict[tuple[int, str], list[BulkGroup]] = {}
         self.backlog = Backlog()
@@ -81,11 +82,20 @@ class Table:
         token = self.mine[slot]
         if token is None:
             claim = self.replicator.ledger(slot).claim()
-            token = claim if claim[1:] == (self.me, self.boot) else next_token(claim, self.me, self.boot)
+            ours = claim[1:] == (self.me, self.boot) and slot not in self._left
+            token = claim if ours else next_token(claim, self.me, self.boot)
+            self._left.discard(slot)
             if token != claim:
                 self.write(slot, None, model.key_of("e", self.writer), model.Claim(token[0]))
             self.mine[slot] = token
         return token
+
+    def leave(self, slot: int) -> None:
+        """Steward the slot no more. Whoever does it again, and be it this node, does so under a newer token: what was
+        leased under this one goes on for a while, unheard.
+        """
+        del self.mine[slot]
+        self._left.add(slot)
 
     def write(self, slot: int, batch: str | None, key: str, fact: Fact) -> None:
         """Write the fact with the next flush."""

@@ -129,3 +129,14 @@ def test_of_two_replicas_none_is_the_most() -> None:
     found.damping.observe({SECOND: member(SECOND)}, 40.0)
     found.damping.observe({SECOND: member(SECOND, state=State.DEAD)}, 42.0)
     assert found.intruder(SLOT, SECOND, 50.0) is None
+
+
+def test_a_slot_that_comes_back_is_stewarded_under_a_newer_token() -> None:
+    """What was leased under the old one reported to nobody in between."""
+    table = Desk().core.table
+    table.mine[3] = None
+    before = table.token(3)
+    table.flush_facts()
+    table.leave(3)
+    table.mine[3] = None
+    assert table.token(3) > before
