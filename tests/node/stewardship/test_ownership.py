@@ -11,7 +11,7 @@ from sharding.placement import Candidate, Placement
 from state.envelope import writer_of
 from state.ledger import Ledger
 from state.model import Claim, key_of
-from tests.node.stewardship.desk import member
+from tests.node.stewardship.desk import Desk, member
 
 CONFIG = OwnershipConfig(takeover_delay=2.0, stable_after=10.0)
 NAMES = ["a", "b", "c"]
