@@ -72,6 +72,7 @@ def valid(slot: int, slots: int = SLOTS) -> bool:
     return slot >= 0 and slot % SLOTS < slots and _name_of(slot // SLOTS) is not None
 
 
-def shown(slot: int) -> str:
-    """As ids begin: the region and the number in hexadecimal."""
-    return f"{region_of(slot)}-{number_of(slot):03x}"
+def shown(slot: int, own: str = "") -> str:
+    """As ids begin: the region and the number in hexadecimal; the number alone where the region is `own`."""
+    number = f"{number_of(slot):03x}"
+    return number if region_of(slot) == own else f"{region_of(slot)}-{number}"

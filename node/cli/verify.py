@@ -83,6 +83,6 @@ def _said(summary: VerifySummary) -> str:
         f"{summary.nodes} nodes, {summary.slots:,} slots, {summary.envelopes:,} envelopes, "
         f"{summary.tasks:,} tasks with files, {summary.parts:,} parts"
     )
-    found = f"{summary.differences} differences, {summary.repaired} repaired, {summary.unchecked} not checked"
-    return f"{checked}: " + ("all sound" if found.startswith("0 d") and found.endswith(" 0 repaired, 0 not checked")
-                             else found)  # fmt: skip
+    if not (summary.differences or summary.repaired or summary.unchecked):
+        return f"{checked}: all sound"
+    return f"{checked}: {summary.differences} differences, {summary.repaired} repaired, {summary.unchecked} not checked"

@@ -26,7 +26,7 @@ from node.schema import (
     Task,
     VerifyLine,
     Why,
-)  # fmt: skip
+)
 from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer
 from node.serving.export import Exporter, exported
@@ -42,8 +42,8 @@ from node.verification.verifier import Verifier
 from plugins.http import NetworkRules
 from plugins.registry import Registry
 from sharding.key import TaskId, batch_name, parse
-from sharding.region import region_of, shown, slot_in
-from sharding.slots import SLOTS, named_digest, slot_of
+from sharding.region import shown, slot_in
+from sharding.slots import named_digest, slot_of
 
 log = get_logger(__name__)
 
@@ -85,7 +85,6 @@ class MeshService:
         self._registry = registry
         self._facts, self._ready, self._nodes = facts, ready, nodes
         self._exporter, self._verifier, self._compared, self._locks = exporter, verifier, compared, locks
-        verifier.stewards = self.routes.by_node
 
     def operations(self) -> dict[str, Operation]:
         """What other nodes may ask of this one."""
@@ -134,7 +133,7 @@ class MeshService:
 
     def _shown(self, slot: int) -> str:
         """The number alone where it is of the own region."""
-        return f"{slot % SLOTS:03x}" if region_of(slot) == self.core.config.region else shown(slot)
+        return shown(slot, self.core.config.region)
 
     def _require_compared(self) -> None:
         """Raises Refused 503 where this node has just started: what it does not know may be there all the same."""

@@ -33,7 +33,7 @@ def refusals(node: NodeId, facts: Facts, needs: Needs, region: str = "") -> list
     missing = sorted(needs.plugins - facts.plugins.keys())
     reasons.extend(f"has no {name.replace(':', ' ')}" for name in missing)
     reasons.extend(f"has no secret {name}" for name in sorted(needs.secrets - set(facts.secrets)))
-    reasons.extend(_root_refusals(node, facts, needs))
+    reasons.extend(root_refusals(node, facts, needs))
     placed = needs.placement is not None and (needs.placement.region or needs.placement.nodes)
     if region and facts.region not in ("", region) and not placed:
         reasons.append(f"is in region {facts.region}; the task is kept in region {region}")
@@ -42,7 +42,8 @@ def refusals(node: NodeId, facts: Facts, needs: Needs, region: str = "") -> list
     return reasons
 
 
-def _root_refusals(node: NodeId, facts: Facts, needs: Needs) -> list[str]:
+def root_refusals(node: NodeId, facts: Facts, needs: Needs) -> list[str]:
+    """Why this node cannot reach its folders."""
     reasons = []
     for name, wanted in sorted(needs.roots.items()):
         shared, fingerprint = facts.roots.get(name, (False, ""))

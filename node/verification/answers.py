@@ -8,6 +8,7 @@ from gossip.identity import NodeId
 from node.core import Core
 from node.serving.driver import Driver, wall_ms
 from node.serving.export import FORMATS
+from node.stewardship.eligibility import root_refusals
 from node.views import TaskReader
 from sharding.key import TaskId
 from state import join
@@ -95,9 +96,10 @@ class Answers:
 
     def _nodes(self, reader: TaskReader) -> list[NodeId]:
         """The live nodes that can reach its folders; this one first."""
-        refusals = self._core.steward.leasing.refusals(reader.work.needs)
-        able = [n for n, why in refusals.items() if not any("root" in r or "not alive" in r for r in why)]
-        return sorted(able, key=lambda node: node != self._core.me)
+        live, needs = self._core.ownership.live(), reader.work.needs
+        facts = self._core.steward.leasing.facts.items()
+        able = [node for node, told in facts if node in live and not root_refusals(node, told, needs)]
+        return sorted(able, key=lambda node: (node != self._core.me, node))
 
 
 def _written(reader: TaskReader) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from node.schema import Finding
+from sharding.region import LOCAL, shown
 
 View = tuple[bytes, bytes]
 """(hash of the heads, content hash) of a slot on one node."""
@@ -37,7 +38,7 @@ def behind(slot: int, known: Heads, now: Mapping[str, Heads]) -> list[Finding]:
         Finding(
             kind="replica",
             node=node,
-            slot=f"{slot:03x}",
+            slot=shown(slot, LOCAL),
             what=f"lacks envelopes {held.get(author, 0) + 1} to {seq} of {author}",
             remedy="if it does not catch up, repair the log of a node that holds them: collect verify --repair",
         )
@@ -58,11 +59,11 @@ def diverged(slot: int, views: Mapping[str, View]) -> list[Finding]:
 
 
 def _differ(slot: int, contents: Mapping[str, bytes]) -> Finding:
-    shown = ", ".join(f"{node}: {content.hex()[:8]}" for node, content in sorted(contents.items()))
+    each = ", ".join(f"{node}: {content.hex()[:8]}" for node, content in sorted(contents.items()))
     return Finding(
         kind="content",
-        slot=f"{slot:03x}",
-        what=f"replicas differ under equal heads ({shown})",
+        slot=shown(slot, LOCAL),
+        what=f"replicas differ under equal heads ({each})",
         remedy="stop the node that is wrong, move log and archive.sqlite in its data directory aside, and start it: it "
         "fetches everything from the others",
     )

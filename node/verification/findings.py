@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from node.schema import Finding
+from sharding.region import LOCAL, shown
 
 AGAIN = {
     "range": "submit it again with --force: the range is collected anew",
@@ -37,7 +38,7 @@ def of_log(
     for slot, author, seq, _, offset, why in (entry for entry in damaged if entry[3] == file):
         found.append(
             Finding(
-                kind="log", node=node, slot=f"{slot:03x}", file=f"{file:08d}.log", offset=offset,
+                kind="log", node=node, slot=shown(slot, LOCAL), file=f"{file:08d}.log", offset=offset,
                 what=f"envelope {seq} of {author} cannot be read ({why})", repaired=repaired, remedy=remedy,
             )
         )  # fmt: skip
@@ -49,7 +50,7 @@ def of_gap(node: str, behind: Sequence[Any]) -> Finding:
     return Finding(
         kind="log",
         node=node,
-        slot=f"{slot:03x}",
+        slot=shown(slot, LOCAL),
         what=f"{waiting} envelopes of {author} from {first} on are on the disk and not applied: one before is lost",
         remedy="start the nodes that are down, one of them may have it; else submit again what was accepted then",
     )

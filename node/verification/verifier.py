@@ -14,12 +14,14 @@ from node.schema import Finding, VerifyLine, VerifySummary
 from node.service import Refused
 from node.serving.calls import Calls, NoAnswer
 from node.serving.driver import Driver
+from node.serving.routes import Routes
 from node.verification import comparing
 from node.verification.answers import Answers
 from node.verification.disk import DiskCheck
 from node.verification.findings import of_folder, of_gap, of_log, unchecked
 from node.verification.mending import Mender
 from node.verification.outputs import FolderCheck
+from sharding.region import slot_in
 
 TIMEOUT = 60.0
 """Seconds for one piece; the largest is a log file of 64 MiB, or one folder's parts with their sha256."""
@@ -31,7 +33,7 @@ PAUSE = 0.5
 
 
 class Verifier:
-    """`stewards()`: node -> the slots that it answers for, and the slots of nobody."""
+    """`routes`: the regions, and which node answers for which slots."""
 
     def __init__(self, core: Core, driver: Driver, calls: Calls, roots: FolderRoots) -> None:
         self._core, self._calls = core, calls
@@ -40,7 +42,7 @@ class Verifier:
         self._mender = Mender(driver)
         self._folders = FolderCheck(roots)
         driver.on_damage = self._mender.heal
-        self.stewards: Callable[[], tuple[dict[NodeId, list[int]], list[int]]] = lambda: ({}, [])
+        self.routes = Routes(core)
 
     def operations(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
         """What other nodes may ask of this one."""
@@ -129,13 +131,17 @@ class _Verification:
     # ---- replicas
 
     async def _replicas(self) -> AsyncIterator[VerifyLine]:
-        total = self._core.config.slots
-        unequal: list[int] = []
-        for first in range(0, total, SLOTS):
-            views = await self._views(range(first, min(first + SLOTS, total)))
+        slots, unequal = self._core.config.slots, list[int]()
+        pieces = [
+            range(slot_in(region, first), slot_in(region, min(first + SLOTS, slots)))
+            for region in self._verifier.routes.regions()
+            for first in range(0, slots, SLOTS)
+        ]
+        for done, piece in enumerate(pieces):
+            views = await self._views(piece)
             self._summary.slots += len({slot for held in views.values() for slot in held})
             unequal += comparing.unequal(views, self._core.ownership.placement.owners)
-            yield VerifyLine(stage="replicas", done=first, total=total)
+            yield VerifyLine(stage="replicas", done=done * SLOTS, total=len(pieces) * SLOTS)
         for done, slot in enumerate(unequal):
             yield VerifyLine(stage="differences", done=done, total=len(unequal))
             for finding in await self._look_closer(slot):
@@ -187,7 +193,7 @@ class _Verification:
     # ---- outputs
 
     async def _outputs(self) -> AsyncIterator[VerifyLine]:
-        by_node, missing = self._verifier.stewards()
+        by_node, missing = self._verifier.routes.by_node()
         for done, (node, slots) in enumerate(sorted(by_node.items())):
             if node in self._left:
                 missing = [*missing, *slots]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios import flights
-from tests.scenarios.mesh import Mesh, Node, finished, submit, until
+from tests.scenarios.mesh import Mesh, Node, Place, finished, submit, until
 from tests.scenarios.test_disk import SEED
 
 pytestmark = pytest.mark.processes
@@ -56,9 +56,11 @@ def log_of(node: Node) -> Path:
     return max((node.data / "log").glob("*.log"), key=lambda path: path.stat().st_size)
 
 
-async def test_a_sound_mesh_is_said_to_be_sound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("region", ["local", "eu"])
+async def test_a_sound_mesh_is_said_to_be_sound(tmp_path: Path, region: str) -> None:
     rows(tmp_path / "root")
-    async with Mesh(tmp_path) as mesh:
+    place = Place(flags=("--profile", "local", "--region", region))
+    async with Mesh(tmp_path, place=lambda _: place) as mesh:
         for number in range(30):
             await submit(mesh.nodes[number % 3], LATER)
         task = await submit(mesh.nodes[0], file_task("out"))

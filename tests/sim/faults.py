@@ -22,7 +22,7 @@ class Faults:
         self.world = world
         self.rng = world.rng
         self.enabled = [name for name in names if self.rng.random() < 0.5]
-        self.gone: Counter[Name] = Counter()
+        self.withdrawn: Counter[Name] = Counter()
         """Durable copies that went with their disk, perhaps while the news of them was under way"""
         self._over = False
         if "clock" in self.enabled:
@@ -200,7 +200,7 @@ class Faults:
 
     def lost(self, names: list[Name]) -> None:
         """What no disk holds any more nobody can ask for."""
-        self.gone.update(names)
+        self.withdrawn.update(names)
         gone = {name for name in names if not self.world.holders(name)}
         for task in self.world.workload.tasks:
             if gone.intersection(task.names) and not any(map(self.world.holders, task.names)):

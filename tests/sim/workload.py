@@ -139,7 +139,7 @@ class Workload:
         """I1: what was acknowledged with n is on n disks at that moment, or was on one that is gone."""
         self.world.hits[f"acknowledged on {level}"] += 1
         for name in names:
-            holders = self.world.holders(name) + self.world.troubles.gone[name]
+            holders = self.world.holders(name) + self.world.troubles.withdrawn[name]
             assert holders >= level, f"I1: {name} was acknowledged on {level} disks and is on {holders}"
 
     def _holder(self, slot: int) -> SimNode | None:
