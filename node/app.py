@@ -21,6 +21,7 @@ from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
 from node.api.tls import load_tls
+from node.clock import boottime
 from node.config import Config
 from node.data_directory import CannotStart, DataDirectory
 from node.discovery.mdns import Found, Mdns
@@ -45,7 +46,7 @@ from node.security.token import JoinToken
 from node.security.zap import ZapHandler
 from node.serving.admission import MeshAdmission
 from node.serving.calls import Calls
-from node.serving.driver import Driver, boottime
+from node.serving.driver import Driver
 from node.serving.export import Exporter
 from node.serving.hub import Hub
 from node.serving.local import Local

@@ -23,9 +23,10 @@ from structlog import get_logger
 from gossip.effects import Changed, Conflict, Retire, SetMeta
 from gossip.identity import NodeId
 from gossip.member import Member, Meta, State, encode_meta
+from node.clock import boottime
 from node.fitness import Pulse
 from node.membership_config import Identity, Settings
-from node.membership_driver import Driver, now
+from node.membership_driver import Driver
 from node.security.keeper import Keeper
 from node.security.selftest import Unguarded, require_guarded, require_join_guarded
 from node.transport.base import SyncContext
@@ -154,7 +155,7 @@ class Membership:
 
     def beat(self) -> bool:
         """The main loop lives. Whether this thread has said in its place that the node is not ready: say it anew."""
-        return self._pulse.beat(now())
+        return self._pulse.beat(boottime())
 
     def propose(self, *addresses: str) -> None:
         """A node may be at one of these join addresses; known ones and too recent tries cost nothing."""
@@ -213,7 +214,7 @@ class Membership:
         """Pings are answered here; a node whose main loop stands still must not keep its slots for that."""
         while True:
             await asyncio.sleep(FEEL_INTERVAL)
-            if self._pulse.still(now()):
+            if self._pulse.still(boottime()):
                 log.error("the main loop stands still; the node gives up its slots")
                 meta = driver.members[self._identity.keys.id].meta
                 driver.handle(

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
@@ -29,6 +28,7 @@ from gossip.effects import (
 from gossip.identity import NodeId
 from gossip.member import LIVE, Member, State
 from gossip.swim import Swim
+from node.clock import boottime
 from node.membership_config import Identity, Settings
 from node.security.durable import replace
 from node.security.keeper import Keeper
@@ -59,11 +59,6 @@ OFFERS_PER_SYNC = 3  # roster offers in the time between two push-pulls
 log = get_logger(__name__)
 
 Tell = Callable[[Changed | Conflict], None]
-
-
-def now() -> float:
-    """The clock of membership, in seconds; it goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Driver:
@@ -113,7 +108,7 @@ class Driver:
         self._probe_interval = settings.config.probe_interval
         self._dialled: dict[NodeId, float] = {}
         self._loop = asyncio.get_running_loop()
-        self.alarm = Alarm(self._loop, now, on_due=self._tick, on_late=self._late)
+        self.alarm = Alarm(self._loop, boottime, on_due=self._tick, on_late=self._late)
         self._closed = False
         self._revoked: set[NodeId] = set()
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -151,7 +146,7 @@ class Driver:
         """Give the machine an event and do what it wants; after `close` nothing any more."""
         if self._closed:
             return
-        effects = self._swim.handle(event, now())
+        effects = self._swim.handle(event, boottime())
         if any(isinstance(effect, Changed) for effect in effects):
             self.members = dict(self._swim.members)  # before the news of it: who is told looks here
         for effect in effects:
@@ -270,7 +265,7 @@ class Driver:
         if member is None or member.state in LIVE:
             self._dialled.pop(to, None)
             return
-        at = now()
+        at = boottime()
         if at - self._dialled.setdefault(to, at) >= self._probe_interval:
             self._dialled[to] = at
             self._plane.disconnect(to)

@@ -14,7 +14,7 @@ from node.api.requests import check_parameters, idempotency_key, parameter_int, 
 from node.api.route import KEY, Parameter, Route
 from node.durations import duration
 from node.schema import Lock, ProblemItem
-from node.spec.raw import Duration, Section
+from node.spec.raw import Duration, Name, Section
 
 SHORTEST, LONGEST = 1.0, 3600.0
 """Seconds; a shorter lock would be lost to one slow disk, a longer one outlives its holder for too long."""
@@ -84,12 +84,9 @@ def _name(request: web.Request) -> str:
 def _tenant(request: web.Request) -> str:
     tenant = request.query.get("tenant", "default")
     try:
-        return msgspec.convert(tenant, TenantName)
+        return msgspec.convert(tenant, Name)
     except msgspec.ValidationError:
         raise bad_parameter("tenant", "is 1 to 63 of a-z, 0-9 and -", value=tenant[:64]) from None
-
-
-TenantName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,63}\Z")]
 
 
 def _ttl(body: LockBody) -> float:

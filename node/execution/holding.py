@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from node.clock import boottime
 from node.schema import Lock
 from node.service import Refused
 from plugins.api import Permanent, Retryable
@@ -19,10 +19,6 @@ PAUSE = 0.5
 LONGEST = 3600.0
 
 
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class Held:
     """A lock while it is held; `number` is its fencing token."""
 
@@ -32,7 +28,7 @@ class Held:
 
     @property
     def lost(self) -> bool:
-        return _now() >= self._until
+        return boottime() >= self._until
 
     def check(self) -> None:
         if self.lost:
@@ -74,13 +70,13 @@ class TaskLocks:
         arguments = {
             "tenant": self._tenant, "name": name, "holder": self._holder, "ttl": ttl, "key": uuid.uuid4().hex
         }  # fmt: skip
-        end = None if wait is None else _now() + wait
+        end = None if wait is None else boottime() + wait
         while True:
-            sent = _now()
+            sent = boottime()
             try:
                 lock = await self._ask("acquire", arguments)
             except Refused as refused:
-                if end is not None and _now() + PAUSE > end:
+                if end is not None and boottime() + PAUSE > end:
                     raise Retryable(str(refused), code="locked", after=refused.retry_after) from None
             else:
                 return Held(lock.token or 0, sent + lock.expires_in)
@@ -92,7 +88,7 @@ class TaskLocks:
         }  # fmt: skip
         while not held.lost:
             await asyncio.sleep(ttl / 3)
-            sent = _now()
+            sent = boottime()
             try:
                 lock = await self._ask("renew", arguments)
             except Refused as refused:

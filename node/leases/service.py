@@ -4,12 +4,13 @@ import asyncio
 from typing import Any
 
 from node.api.problems import refuse
+from node.clock import boottime, wall_ms
 from node.core import Core
 from node.leases.proposer import Result
 from node.leases.wire import LeaseToken
 from node.schema import Lock, ProblemItem
 from node.service import Refused
-from node.serving.driver import Driver, boottime, wall_ms
+from node.serving.driver import Driver
 from sharding.slots import named_digest, slot_of
 
 FREE: LeaseToken = (0, "", 0)

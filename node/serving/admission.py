@@ -8,13 +8,13 @@ from structlog import get_logger
 
 from gossip.identity import NodeId
 from node.api.problems import refuse
+from node.clock import wall_ms
 from node.membership import Membership
 from node.schema import IssuedToken, JoinKey, JoinToken, Verdict
 from node.security.keeper import Keeper
 from node.security.keyring import KeyRing
 from node.security.roster import BadRoster, Entry, Roster
 from node.security.tickets import Ticket
-from node.serving.driver import wall_ms
 from node.views import instant
 
 T = TypeVar("T")

@@ -5,7 +5,6 @@ write and one message a peer.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from structlog import get_logger
 
 from gossip.identity import NodeId
 from node import messages
+from node.clock import boottime, wall_ms
 from node.core import Core
 from node.effects import Append, Effect, Keep, Notice, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
@@ -35,15 +35,6 @@ TICK = 0.05
 """Seconds between two ticks of the core; shorter costs an idle node, longer delays time-outs and retries."""
 RESEND_BYTES = 4 << 20
 RESEND_MESSAGE = 1 << 20
-
-
-def boottime() -> float:
-    """The clock of all durations: it goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class StopJob(Protocol):

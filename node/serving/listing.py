@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from node.clock import wall_ms
 from node.core import Core
 from node.schema import Task
-from node.serving.driver import wall_ms
 from node.serving.keeping import Keeping
 from node.views import TaskReader
 from sharding.key import TaskId

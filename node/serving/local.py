@@ -6,10 +6,11 @@ import msgspec
 
 from node import operations
 from node.api.problems import refuse
+from node.clock import wall_ms
 from node.core import Core
 from node.operations import Origin, Submission
 from node.schema import DeadLetterItem, TaskSpec
-from node.serving.driver import Driver, wall_ms
+from node.serving.driver import Driver
 from node.serving.listing import Listing
 from node.stewardship.specs import decode_spec
 from node.views import TaskReader

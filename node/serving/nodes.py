@@ -7,10 +7,11 @@ from typing import Any
 from gossip.identity import NodeId
 from gossip.member import LIVE, State
 from node.api.problems import refuse
+from node.clock import boottime
 from node.drain import Drain
 from node.schema import Node
 from node.serving.calls import Calls, NoAnswer
-from node.serving.driver import PauseNode, boottime
+from node.serving.driver import PauseNode
 from node.serving.overview import Overview
 from node.serving.shortage import Watch
 

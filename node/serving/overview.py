@@ -13,13 +13,13 @@ from gossip.identity import NodeId
 from gossip.member import State
 from gossip.versions import spoken
 from node.api.problems import refuse
+from node.clock import boottime, wall_ms
 from node.core import Core
 from node.counts import counted
 from node.execution.roots import split
 from node.messages import Facts
 from node.schema import Cluster, Drain, Node, Task, TaskSpec
 from node.serving import shortage
-from node.serving.driver import boottime, wall_ms
 from node.stewardship.specs import decode_spec
 from node.views import instant
 from plugins.options import decode

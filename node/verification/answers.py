@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from gossip.identity import NodeId
+from node.clock import wall_ms
 from node.core import Core
-from node.serving.driver import Driver, wall_ms
+from node.serving.driver import Driver
 from node.serving.export import FORMATS
 from node.stewardship.eligibility import root_refusals
 from node.views import TaskReader
