@@ -85,7 +85,7 @@ class TaskReader:
         if self.live_run is not None:
             return self.live_run.phase != "plan" or bool(self.live_run.leased())
         if request is None:
-            return False
+            return self.work.ending
         run = self.facts.runs.get(request.run)
         if run is not None and run.facts:
             return True

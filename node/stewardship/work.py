@@ -80,7 +80,15 @@ class TaskWork:
 
     def finished(self, run: str) -> bool:
         """Whether a run has ended, by whatever steward."""
-        if run in self.over or (run == FIRST_RUN and self.id.place in self.entry.done):
+        return run in self.over or self._recorded(run)
+
+    @property
+    def ending(self) -> bool:
+        """Whether a run has ended here and the ledger does not have it yet: it is written with the next flush."""
+        return not all(map(self._recorded, self.over))
+
+    def _recorded(self, run: str) -> bool:
+        if run == FIRST_RUN and self.id.place in self.entry.done:
             return True
         facts = self.facts.runs.get(run)
         known = join.run_fact(facts.facts) if facts is not None else None

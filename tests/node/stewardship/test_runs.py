@@ -3,6 +3,8 @@
 import pytest
 
 from node.execution.jobs import Counts, DeadLetter, Job, Report
+from node.views import TaskReader
+from sharding.key import parse
 from state.model import FIRST_RUN
 from tests.node.stewardship.desk import Desk, spec
 
@@ -39,6 +41,23 @@ def test_a_run_goes_from_plan_to_shards_to_publish(desk: Desk) -> None:
     assert fact is not None
     assert (fact.totals.written, fact.shards) == (7, {"succeeded": 2})
     assert desk.jobs == {}
+
+
+def test_a_run_whose_end_is_not_written_yet_still_runs(desk: Desk) -> None:
+    """Nobody is told that it was cancelled, or how the run before it ended."""
+    (task,) = desk.submit(spec("many"))
+    desk.plan(desk.one("plan"), "x")
+    desk.step()
+    desk.end(desk.one("shard"))
+    desk.step()
+    job = desk.one("publish")
+    end = Report(key=job.key, state="done", token=job.token, counts=Counts(1, 1))
+    desk.core.steward.reports(desk.name, [end])
+    at = parse(task)
+    assert at is not None
+    assert TaskReader(desk.core, at, desk.wall).state()[0] == "running"
+    desk.flush()
+    assert TaskReader(desk.core, at, desk.wall).state()[0] == "succeeded"
 
 
 def test_no_shard_is_leased_before_the_plan_is_durable(desk: Desk) -> None:
