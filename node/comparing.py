@@ -8,9 +8,11 @@ Several replicas of a slot are compared with its one copy; what the copy lacks i
 envelope crosses the wide area once. If that one does not deliver, another is asked at the next comparison.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sized
+from typing import NamedTuple, Protocol
 
 from gossip.identity import NodeId
+from sharding.placement import Placement
 
 NEAR_INTERVAL = 0.5
 """Seconds between digests to each peer; replicas are to be equal within a second."""
@@ -79,3 +81,36 @@ class Comparing:
     def base_interval(self, peer: NodeId) -> float:
         """Seconds between two offers of a base to this peer."""
         return FAR_BASE if peer in self.far else NEAR_BASE
+
+
+class Slots(NamedTuple):
+    """`both`: the slots that we and a peer keep. `strays`: those that the peer owns, and we only happen to hold."""
+
+    both: list[int]
+    strays: list[int]
+
+
+class _Held(Iterable[int], Sized, Protocol):
+    """The slots held here: they only grow."""
+
+
+class Overlap:
+    """Which of the slots held here a peer keeps too. Asked for with each digest, it changes only with the map of the
+    owners or when a slot is held for the first time."""
+
+    def __init__(self, me: NodeId) -> None:
+        self._me = me
+        self._of: tuple[Placement | None, int] = (None, 0)
+        self._found: dict[NodeId, Slots] = {}
+
+    def of(self, peer: NodeId, placement: Placement, held: _Held) -> Slots:
+        if self._of[0] is not placement or self._of[1] != len(held):
+            self._of = placement, len(held)
+            self._found.clear()
+        if peer not in self._found:
+            holders, owners, me = placement.holders, placement.owners, self._me
+            self._found[peer] = Slots(
+                [slot for slot in held if me in holders(slot) and peer in holders(slot)],
+                [slot for slot in held if me not in holders(slot) and peer in owners(slot)],
+            )
+        return self._found[peer]

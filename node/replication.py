@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gossip.identity import NodeId
 from node import messages
-from node.comparing import Comparing
+from node.comparing import Comparing, Overlap
 from node.effects import Append, Effect, Resend, Send, SendBase, Settled
 from node.lag import Lag
 from node.ticket import Ticket
@@ -79,6 +79,7 @@ class Replicator:
         self._tickets: dict[int, Ticket] = {}
         self._by_envelope: dict[tuple[int, int], int] = {}
         self._next_ticket = 0
+        self._overlap = Overlap(me)
         self._asked: dict[tuple[NodeId, int], float] = {}
         self._offered: dict[tuple[NodeId, int], float] = {}
         self._now = 0.0
@@ -162,6 +163,8 @@ class Replicator:
 
     def flush(self) -> list[Effect]:
         """What has gathered since the last flush, in as few effects as possible."""
+        if not (self._pending or self._waiting or self._outbox or self._effects):
+            return []
         if self._pending or self._waiting:
             self._batch += 1
             self._appending[self._batch] = self._waiting
@@ -309,18 +312,13 @@ class Replicator:
 
     def _common(self, peer: NodeId) -> dict[int, bytes]:
         """Digests of the slots that both we and the peer keep."""
-        holders = self.placement.holders
-        mine = (slot for slot in self.ledgers if (h := holders(slot)) and self.me in h and peer in h)
-        return sync.digests(self.ledgers, mine)
+        return sync.digests(self.ledgers, self._overlap.of(peer, self.placement, self.ledgers).both)
 
     def _offer_strays(self, peer: NodeId) -> None:
         """Offer what we hold without being its keeper to its replicas."""
-        holders, owners = self.placement.holders, self.placement.owners
-        strays = [slot for slot in self.ledgers if self.me not in holders(slot) and peer in owners(slot)]
-        if strays:
-            found = sync.digests(self.ledgers, strays)
-            if found:
-                self._effects.append(Send(peer, messages.SlotDigests(found)))
+        found = sync.digests(self.ledgers, self._overlap.of(peer, self.placement, self.ledgers).strays)
+        if found:
+            self._effects.append(Send(peer, messages.SlotDigests(found)))
 
     def _compare_root(self, sender: NodeId, root: bytes) -> None:
         mine = self._common(sender)

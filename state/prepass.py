@@ -58,7 +58,10 @@ class _Reader:
         return self.data[self.at - 1]
 
     def varint(self) -> int:
-        value = shift = 0
+        part = self.byte()
+        if part < 0x80:
+            return part
+        value, shift = part & 0x7F, 7
         while True:
             part = self.byte()
             value |= (part & 0x7F) << shift

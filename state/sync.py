@@ -14,7 +14,8 @@ from state.ledger import Ledger
 
 def digests(ledgers: Mapping[int, Ledger], slots: Iterable[int]) -> dict[int, bytes]:
     """Slot -> 8-byte hash, for the slots that hold anything."""
-    return {slot: ledgers[slot].hash for slot in slots if slot in ledgers and ledgers[slot].heads}
+    found = ((slot, ledgers.get(slot)) for slot in slots)
+    return {slot: ledger.hash for slot, ledger in found if ledger is not None and ledger.heads}
 
 
 def root(slot_digests: Mapping[int, bytes]) -> bytes:

@@ -10,7 +10,7 @@ from node.stewardship.letters import in_portions, letters_from, replayed
 from node.stewardship.run import OPEN, RunWork, ShardWork
 from node.stewardship.specs import retry_delay
 from node.stewardship.table import Table
-from node.stewardship.work import TaskWork
+from node.stewardship.work import TaskWork, WorkKey
 from plugins import ordering
 from sharding.key import parse
 from state import model
@@ -39,6 +39,8 @@ class Recording:
         self.waiting: dict[int, list[TaskWork]] = {}
         self._planned: list[TaskWork] = []
         self._bulk_dirty: dict[tuple[int, str], float] = {}
+        self._progressed: dict[WorkKey, TaskWork] = {}
+        """Whose progress is to be written with the next interval"""
         self._next_progress = 0.0
 
     # ---- reports
@@ -255,14 +257,17 @@ class Recording:
 
     # ---- flushing
 
+    @property
+    def due(self) -> bool:
+        """Whether a flush may have something to do."""
+        progress = self._progressed and self.table.now >= self._next_progress
+        return bool(progress or self.ended or self._planned or self._bulk_dirty)
+
     def flush(self) -> None:
-        """Write the facts that are due: ends at once, bulk outcomes when gathered, progress each second."""
+        """Write the facts that are due: ends at once, bulk outcomes when gathered, progress after a second."""
         self._flush_bulk()
-        progress = self.table.now >= self._next_progress
-        if progress:
-            self._next_progress = self.table.now + PROGRESS_INTERVAL
         unsaid, self.table.unsaid = self.table.unsaid, {}
-        for key, work in unsaid.items():
+        for work in unsaid.values():
             run = work.run
             if run is None:
                 continue
@@ -270,10 +275,14 @@ class Recording:
             if run.facts_dirty:
                 run.facts_dirty = False
                 self.table.write_for(work, "r", run.name, run.fact("running"))
-            if progress:
-                self._say_progress(work, run)
-            else:
-                self.table.unsaid[key] = work
+        if unsaid and not self._progressed:
+            self._next_progress = self.table.now + PROGRESS_INTERVAL
+        self._progressed |= unsaid
+        if self.table.now >= self._next_progress:
+            progressed, self._progressed = self._progressed, {}
+            for work in progressed.values():
+                if work.run is not None:
+                    self._say_progress(work, work.run)
 
     def _say_progress(self, work: TaskWork, run: RunWork) -> None:
         units = [*run.shards.values(), run.step] if run.step.error else list(run.shards.values())

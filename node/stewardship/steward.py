@@ -103,7 +103,7 @@ class Steward:
             self.table.effects.append(answer)
 
     def settled(self, ticket: int, level: int) -> None:
-        """A write of ours is as durable as it gets: plans that waited for it are leased, unless it is on no disk."""
+        """A write of ours is as durable as it gets: plans that waited for it are leased, if it is on a disk."""
         if not level:
             self.recording.wait_on(ticket)
             return
@@ -142,19 +142,22 @@ class Steward:
     def flush(self) -> list[Effect]:
         """Look at what changed, lease what can be leased, write what is to be recorded."""
         for _ in range(3):  # what is written may change what is to be done; it settles at once
+            if not (self._news or self._recheck_all or self.recording.due or self.table.busy):
+                break
             self._look()
             self.leasing.pump()
             self.recording.flush()
             self.recording.flush_plans(self.table.flush_facts())
-            if not (self._touched or self._fresh or self._dirty_slots or self.recording.singled):
+            if not self._news:
                 break
         effects, self.table.effects = self.table.effects, []
         return effects
 
+    @property
+    def _news(self) -> bool:
+        return bool(self._dirty_slots or self._fresh or self._touched or self.recording.singled)
+
     def _look(self) -> None:
-        news = self._dirty_slots or self._fresh or self._touched or self.recording.singled
-        if not (self._recheck_all or news or self.recording.ended):
-            return
         if self._recheck_all:
             self._recheck_all = False
             self._dirty_slots.update(self.table.replicator.ledgers)
@@ -188,9 +191,7 @@ class Steward:
             self.table.mine[slot] = None
             self._adopt_slot(slot)
             if ledger.claim()[1] not in ("", self.table.me) and self.table.has_work(slot):
-                self.table.token(
-                    slot
-                )  # claimed at once: its holder must not have it back the moment it returns
+                self.table.token(slot)  # at once: its holder must not have it back the moment it returns
         elif not mine and slot in self.table.mine:
             again = self.table.ownership.outvotes(slot, ledger.claim()[1], self.table.now)
             self._release_slot(slot)
@@ -386,15 +387,9 @@ class Steward:
             run.restore(facts)
         else:
             prepare(self.table, work, run)
-        if (
-            facts is not None
-            and not replay
-            and not solo
-            and not facts.facts
-            and (plan := join.plan_of(facts))
-        ):
-            run.adopt_plan(plan.shards)
         if facts is not None and not solo and not replay:
+            if not facts.facts and (plan := join.plan_of(facts)):
+                run.adopt_plan(plan.shards)
             self.recording.await_own_plan(work, run, facts)
         self.table.notice(work, "running", run=run.name)
         return run

@@ -110,6 +110,11 @@ class Table:
     def write_for(self, work: TaskWork, kind: str, run: str, fact: Fact, *, numbered: bool = False) -> None:
         self.write(work.id.slot, work.id.batch, self.fact_key(kind, work, run, numbered=numbered), fact)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something waits for a lease, or is to be written."""
+        return bool(self.backlog.waiting or self.unsaid or self._facts)
+
     def flush_facts(self) -> dict[int, int]:
         """Hand the gathered facts to replication; slot -> ticket."""
         tickets: dict[int, int] = {}

@@ -120,16 +120,16 @@ class SimDisk:
 
     def let_go(self, slot: int, floors: Mapping[Writer, int]) -> None:
         """The records up to the floors are in the base, which is durable."""
-        left = []
-        for name, frame in self.content.records:
-            if name[0] == slot and name[2] <= floors.get(Writer(name[1]), 0):
-                self.content.folded.add(name)
-            else:
-                left.append((name, frame))
-        self.content.records = left
+        self.content.records = [
+            (name, frame)
+            for name, frame in self.content.records
+            if name[0] != slot or name[2] > floors.get(Writer(name[1]), 0)
+        ]
         for author, floor in floors.items():  # also what came here as a base
-            self.content.folded.update((slot, str(author), seq) for seq in range(1, floor + 1))
-        self.by_name |= dict.fromkeys(self.content.folded - self.by_name.keys(), b"")
+            names = [(slot, str(author), seq) for seq in range(1, floor + 1)]
+            self.content.folded.update(names)
+            for name in names:
+                self.by_name.setdefault(name, b"")
 
     def snapshot(self) -> Content:
         return self.content.copy()

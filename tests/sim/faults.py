@@ -24,6 +24,8 @@ class Faults:
         self.enabled = [name for name in names if self.rng.random() < 0.5]
         self.withdrawn: Counter[Name] = Counter()
         """Durable copies that went with their disk, perhaps while the news of them was under way"""
+        self.until = 0.0
+        """When the faults under way have run out"""
         self._over = False
         if "clock" in self.enabled:
             self._set_clocks()
@@ -41,8 +43,10 @@ class Faults:
         if not able:
             return
         fault = self.rng.choice(able)
-        if ACTIONS[fault](self, self.rng.uniform(0.3, 8.0)) is not False:
+        lasts = self.rng.uniform(0.3, 8.0)
+        if ACTIONS[fault](self, lasts) is not False:
             self.world.hits[fault] += 1
+            self.until = max(self.until, self.world.clock.now + lasts)
 
     def end(self) -> None:
         """All that lasts is over."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from node.serving.driver import Driver
     from tests.sim.node import SimNode
 
-PACE = Pace(quiet=2.0, settled=1.0, growth=1 << 20, files=0)
+PACE = Pace(quiet=3.0, settled=1.0, growth=1 << 20, files=0)
 
 
 class SimArchive:

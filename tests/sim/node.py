@@ -29,7 +29,7 @@ from tests.sim.model import ModelRunner, ModelSink
 from tests.sim.network import Network
 
 WALL = 1_800_000_000_000
-TICK = 0.1
+TICK = 0.2
 PLUGINS = {"collector:model": "1", "collector:solo": "1", "sink:model": "1", "sink:plain": "1"}
 
 

@@ -127,11 +127,11 @@ class World:
             self.troubles.strike()
         if self.rng.random() < 0.1:
             checkers.copies_are_kept(self)
-        self.clock.run_for(self.rng.uniform(0.2, 1.0))
+        self.clock.run_for(self.rng.uniform(0.3, 1.1))
 
     def heal(self) -> None:
         """End of the safety phase: everything is up, connected and calm."""
-        self.clock.run_for(9.0)  # faults under way run out
+        self.clock.run_until(max(self.clock.now, self.troubles.until) + 1.0)
         self.troubles.end()
         if self.rng.random() < 0.25:
             self._lose(self.rng.choice(self.members))
