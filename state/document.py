@@ -15,37 +15,37 @@ from state.prepass import ROOT, Malformed, Shape, inspect
 class Document:
     """A flat map, merged by Yrs. `client_id`: this process's, random, 53 bits."""
 
-    __slots__ = ("_changed", "_clients", "_doc", "_heard", "_map", "_update", "shape")
+    __slots__ = ("_clients", "_doc", "_heard", "_keys", "_map", "_update", "shape")
 
     def __init__(self, client_id: int) -> None:
         self._doc: Doc[Any] = Doc(client_id=client_id)
         self._map: Map[Any] = self._doc.get(ROOT, type=Map)
         self._update: bytes = b""
-        self._changed: list[tuple[str, bytes]] = []
         self._clients: dict[str, tuple[int, int]] = {}
+        self._keys: dict[str, set[str]] = {}
+        """Of each author: it changes a key by overwriting its own entry, and puts it in only once"""
         self.shape: Shape = inspect(b"\x00\x00")
         """Of the last update that was written or merged."""
-        self._heard = self._doc.observe(self._on_update), self._map.observe(self._on_change)
+        self._heard: Any = None
 
     def _on_update(self, event: Any) -> None:
         self._update = event.update
 
-    def _on_change(self, event: Any) -> None:
-        self._changed.extend((key, bytes(change["newValue"])) for key, change in event.keys.items())
-
     def set(self, facts: Mapping[str, bytes], *, author: str) -> bytes:
         """Write all facts in one transaction; the update that carries them."""
+        if self._heard is None:
+            self._heard = self._doc.observe(self._on_update)
         with self._doc.transaction():
             for key, value in facts.items():
                 self._map[key] = value
-        self._changed.clear()
+        self._keys.setdefault(author, set()).update(facts)
         shape = self.shape = inspect(self._update)
         if shape.client is not None:
             self._clients[author] = (shape.client, shape.first + shape.entries)
         return self._update
 
-    def apply(self, update: bytes, *, author: str) -> list[tuple[str, bytes]]:
-        """Merge another author's update, its next one; the keys it changed with their values.
+    def apply(self, update: bytes, *, author: str) -> None:
+        """Merge another author's update, its next one; `shape` says what it holds.
 
         Raises Malformed, with nothing applied, for an update that this program does not write, or that does
         not
@@ -54,13 +54,16 @@ class Document:
         shape = inspect(update)
         if shape.client is None:
             self.shape = shape
-            return []
+            return
         client, clock = self._clients.get(author, (shape.client, 0))
         if client != shape.client or clock != shape.first:
             raise Malformed(f"client {shape.client} clock {shape.first}; expected {client} clock {clock}")
         if any(other[0] == client for name, other in self._clients.items() if name != author):
             raise Malformed(f"client {client} is another author's")
-        self._changed.clear()
+        fresh = [item.key for item in shape.items if item.key is not None]
+        keys = self._keys.setdefault(author, set())
+        if len(fresh) != len(set(fresh)) or not keys.isdisjoint(fresh):
+            raise Malformed("puts a key in twice")
         try:
             self._doc.apply_update(update)
         except BaseException as error:  # a panic of the library derives from BaseException
@@ -68,13 +71,13 @@ class Document:
                 raise
             raise Malformed(f"the library refused the update: {error}") from None
         self.shape = shape
+        keys.update(fresh)
         self._clients[author] = (client, shape.first + shape.entries)
-        return list(self._changed)
 
     def close(self) -> None:
         """Let go of the library's memory: it holds us as we hold it, which no collector sees."""
-        self._doc.unobserve(self._heard[0])
-        self._map.unobserve(self._heard[1])
+        if self._heard is not None:
+            self._doc.unobserve(self._heard)
 
     def get(self, key: str) -> bytes | None:
         value = self._map.get(key)

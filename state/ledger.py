@@ -193,11 +193,10 @@ class Ledger:
             self._kept.update((k, v) for k, v in found.items() if model.author_in(k) == envelope.author)
             return found.items()
         holder = self._segments.get(segment) or _Segment(Document(self._client_id()))
-        raw = holder.document.apply(envelope.update, author=envelope.author)
+        holder.document.apply(envelope.update, author=envelope.author)
         self._segments[segment] = holder
         holder.bytes += len(envelope.update)
-        found = self._resolve(holder.document.shape, segment, envelope.seq)
-        return [(key, value) for key, value in raw if key in found]
+        return self._resolve(holder.document.shape, segment, envelope.seq).items()
 
     def _resolve(self, shape: Shape, segment: SegmentId | None, seq: int) -> dict[str, bytes]:
         """The keys and values of an update; notes which entry holds a key that may be overwritten."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map
 
 from state.document import Document
-from state.prepass import ROOT, Malformed, inspect
+from state.prepass import ROOT, Malformed, Shape, inspect
 
 AUTHOR = "a.1"
 
@@ -41,9 +41,26 @@ def refused(document: Document, update: bytes) -> None:
     assert dict(document.items()) == before
 
 
+def told(shape: Shape, tips: dict[int, str]) -> dict[str, bytes]:
+    """What an update says, as a ledger reads it; `tips`: the newest entry of each key, for what overwrites it."""
+    found: dict[str, bytes] = {}
+    for item in shape.items:
+        key = item.key or tips.pop(item.origin, None)
+        if key is not None:
+            found[key] = item.value
+            for clock in [clock for clock, name in tips.items() if name == key]:
+                del tips[clock]
+            tips[item.clock] = key
+    return found
+
+
 def test_what_an_author_writes_is_applied() -> None:
     document = Document(8)
-    changed = [dict(document.apply(update, author=AUTHOR)) for update in GENUINE]
+    tips: dict[int, str] = {}
+    changed = []
+    for update in GENUINE:
+        document.apply(update, author=AUTHOR)
+        changed.append(told(document.shape, tips))
     assert changed == [
         {"k|1": b"one", "k|2": b"two"},
         {"k|1": b"changed"},
@@ -168,12 +185,15 @@ def test_mutated_updates_are_refused_or_sound(which: int, seed: int) -> None:
                 del data[rng.randrange(len(data)) :]
     document = replica(which)
     before = dict(document.items())
+    tips: dict[int, str] = {}
+    for update in GENUINE[:which]:
+        told(inspect(update), tips)
     try:
-        changed = document.apply(bytes(data), author=AUTHOR)
+        document.apply(bytes(data), author=AUTHOR)
     except Malformed:
         assert dict(document.items()) == before
         return
-    assert dict(document.items()) == {**before, **dict(changed)}
+    assert dict(document.items()) == {**before, **told(document.shape, tips)}
 
 
 @given(st.binary(max_size=400))
@@ -196,3 +216,14 @@ def test_a_huge_count_or_length_costs_nothing() -> None:
     ):
         with pytest.raises(Malformed):
             inspect(update)
+
+
+def test_a_key_that_an_author_puts_in_again_is_refused() -> None:
+    """The map would keep one of the two values, by the clients' numbers: what the update says would not hold."""
+    other = Document(7)
+    other.set({"k|9": b"first"}, author=AUTHOR)
+    update = bytearray(other.set({"k|1": b"other"}, author=AUTHOR))
+    assert inspect(bytes(update)).first == update[3] == 1
+    update[3] = 2  # its clock: where the author's first update ended
+    assert inspect(bytes(update)).items[0].key == "k|1"
+    refused(replica(1), bytes(update))
