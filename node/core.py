@@ -88,6 +88,7 @@ class Core:
         self.arrears = Arrears(self.replicator)
         self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
         self.table.has_all = self.custody.holds
+        self.table.homeless = self.leases.maps.homeless
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
         self.recall: Callable[[int, str], Sequence[Kept]] = lambda _slot, _batch: ()
         """The facts of an archived batch, which is alive from then on; none if it is alive or not archived"""

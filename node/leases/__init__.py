@@ -11,6 +11,8 @@ granted the same token again.
 - The holder counts from the time at which it *sent* the request: it stops at `sent + ttl - margin`. A voter waits
   `ttl + margin` after it last granted; after a restart, from the restart. The margin is 2/15 of the ttl, which covers
   clocks that drift by 1 % against each other, and the time that a stop takes.
+- The voters are the slot's replicas in its home region; the copy in another region has no vote. (Where a region has no
+  members at all, its slots have replicas, and voters, among all.)
 - The voters follow from a *map*: the members with weight and zone. Members leave a map when they are drained (weight
   0), or when an operator forgets or revokes them, never by being dead or away: a side of a cut, however long it lasts,
   still counts the other one. A node takes a new map beside the old ones;

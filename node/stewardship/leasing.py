@@ -57,6 +57,9 @@ class Leasing:
         """Say which slots' leases are needed: those with a run of such a task."""
         works = self.table.works
         self.pausing = {key for key in self.pausing if key in works and works[key].pauses}
+        for work in (works[key] for key in self.pausing):
+            if work.id.region != self.table.region and self.table.may_begin(work) and work.next_request():
+                self.table.wake(work, self.table.now)  # its home region was given up just now
         wanted = {
             key[0] for key in self.pausing if (run := works[key].run) is not None and run.phase != "wait"
         }
