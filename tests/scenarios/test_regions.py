@@ -12,12 +12,13 @@ import pytest
 from node.schema import Task
 from plugins.sinks.files import MANIFEST
 from tests.scenarios.mesh import Node, Place, cluster, finished, look, submit, until, written
-from tests.scenarios.net import NetMesh, possible
+from tests.scenarios.net import NetMesh
+from tests.scenarios.rights import needs_networks
 
 REGIONS = {"e1": "eu", "e2": "eu", "u1": "us", "u2": "us", "a1": "ap", "a2": "ap"}
 ROWS = 3000
 
-pytestmark = [pytest.mark.processes, pytest.mark.root, possible]
+pytestmark = [pytest.mark.processes, pytest.mark.root, needs_networks]
 
 
 class RegionMesh(NetMesh):
