@@ -27,7 +27,8 @@ granted the same token again.
   further member has turned up for a while. The node that founds a mesh begins at once.
 
 - A steward leases shards of a task with `on_partition = "pause"` only while it holds the lease of the slot. An executor
-  asks for the rest of it, counts from its own question, and stops in time by itself. What a steward granted to an
+  asks for the rest of it, naming its jobs, counts from its own question, and stops in time by itself; a job that was
+  leased to another meanwhile, while the executor was out of sight, does not begin. What a steward granted to an
   executor that it cannot hear any more, it waits for before it leases again.
 
 Invariant (I3): no two writers hold a lease of one name at the same time, and no two ever hold it with one epoch; the

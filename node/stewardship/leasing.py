@@ -65,6 +65,19 @@ class Leasing:
         }
         self._keeper.wanted = frozenset(wanted & self.table.mine.keys())
 
+    def strays(self, node: NodeId, keys: list[JobKey]) -> list[JobKey]:
+        """Of the jobs that an executor has, those that are not leased to it now: it was lost for a while, say, and they
+        were given to another."""
+        return [key for key in keys if not self._leased(node, key)]
+
+    def _leased(self, node: NodeId, key: JobKey) -> bool:
+        task = parse(key.task)
+        work = self.table.works.get((task.slot, task.batch, task.place)) if task is not None else None
+        run = work.run if work is not None else None
+        if run is None or run.name != key.run:
+            return False
+        return any(shard is run.shard_of(key) and shard.node == node for shard in run.leased())
+
     def _may_begin(self, slot: int) -> bool:
         """The lease is ours, and no executor that we lost sight of may still run under it."""
         now = self.table.now

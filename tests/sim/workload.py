@@ -85,6 +85,8 @@ class Workload:
         region = region or (regions[0] if len(regions) == 1 else self.rng.choice(regions))
         self._keys += 1
         key = f"key-{self._keys}"
+        if self.world.pausing and self.rng.random() < self.world.pausing:
+            more = {**more, "on_partition": "pause"}
         raws = [self._spec(f"{key}-{i}", records, more) for i in range(self.rng.randint(1, 4))]
         (submission,) = group(raws, tenant="default", key=key, region=region, slots=self.world.slots)
         tasks = [
