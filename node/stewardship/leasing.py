@@ -65,6 +65,10 @@ class Leasing:
         }
         self._keeper.wanted = frozenset(wanted & self.table.mine.keys())
 
+    def given_up(self, slot: int) -> None:
+        """Another node stewards the slot now."""
+        self._keeper.given_up(slot, self.table.now)
+
     def strays(self, node: NodeId, keys: list[JobKey]) -> list[JobKey]:
         """Of the jobs that an executor has, those that are not leased to it now: it was lost for a while, say, and they
         were given to another."""
