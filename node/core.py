@@ -88,6 +88,7 @@ class Core:
         self.arrears = Arrears(self.replicator)
         self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
         self.table.has_all = self.custody.holds
+        self.table.homeless = self.leases.maps.homeless
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
         self.recall: Callable[[int, str], Sequence[Kept]] = lambda _slot, _batch: ()
         """The facts of an archived batch, which is alive from then on; none if it is alive or not archived"""
@@ -209,9 +210,11 @@ class Core:
                 self.steward.leasing.holding(sender, keys)
             case messages.Noted(keys):
                 self.executor.noted(keys)
-            case messages.PauseTold(stamp, held):
-                self.executor.may_go_on(stamp, held, self._now)
-            case messages.LeaseAsk() | messages.LeaseTold() | messages.LeaseMaps() | messages.PauseAsk():
+            case messages.PauseAsk(jobs=jobs):
+                self.leases.asked(sender, message, self.steward.leasing.strays(sender, jobs), self._now)
+            case messages.PauseTold():
+                self.executor.may_go_on(sender, message, self._now)
+            case messages.LeaseAsk() | messages.LeaseTold() | messages.LeaseMaps():
                 self.leases.receive(sender, message, self._now)
             case messages.Handover(slots):
                 self.steward.handover([slot for slot in slots if valid(slot, self.config.slots)])

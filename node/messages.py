@@ -196,20 +196,23 @@ class LeaseMaps(Message, frozen=True, array_like=True):
 
 
 class PauseAsk(Message, frozen=True, array_like=True):
-    """Executor -> steward: for how long may shards of these slots go on? `stamp`: the executor's clock. Answer:
-    PauseTold."""
+    """Executor -> steward: for how long may shards of these slots go on? `stamp`: the executor's clock; `jobs`: which
+    they are (an older version does not say). Answer: PauseTold."""
 
     since: ClassVar[int] = 2
     stamp: float
     slots: list[int]
+    jobs: list[JobKey] = []
 
 
 class PauseTold(Message, frozen=True, array_like=True):
-    """Steward -> executor: slot -> seconds from `stamp`; slots whose lease it does not hold are left out."""
+    """Steward -> executor: slot -> seconds from `stamp`; slots whose lease it does not hold are left out.
+    `strays`: of the jobs that were asked for, those that are not leased to this executor any more."""
 
     since: ClassVar[int] = 2
     stamp: float
     slots: dict[int, float]
+    strays: list[JobKey] = []
 
 
 class Call(Message, frozen=True, array_like=True):

@@ -4,7 +4,7 @@ The API parses and validates, this answers. Every call may be served here or on 
 does not see which. A refusal is a `Refused` with a ready problem.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -71,7 +71,9 @@ class Facts(msgspec.Struct, kw_only=True):
     regions: frozenset[str] = frozenset()
     """of the members, live or not; where given, a task may only name these"""
     voters: int = 1
-    """replicas that vote on a slot's lease: members whether they live or not, at most 3"""
+    """replicas that vote on the lease of a slot of this region: members whether they live or not, at most 3"""
+    voters_in: Mapping[str, int] = {}
+    """the same of each region"""
 
 
 class Service(Protocol):

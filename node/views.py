@@ -68,18 +68,12 @@ class TaskReader:
             more = f"; {stopping} shards are committing what they have" if stopping else ""
             return "paused", f"paused{by}{more}"
         if started:
-            return "running", self._held_back() or self._running_reason()
+            return "running", held_back(self.core, self.work) or self._running_reason()
         if request is not None and request.kind != "schedule":
-            return "pending", self._held_back()
+            return "pending", held_back(self.core, self.work)
         if self.work.scheduled:
             return "scheduled", self._last_reason()
         return self._last()
-
-    def _held_back(self) -> str | None:
-        """Why a task with `on_partition = "pause"` does not go on, where its slot's lease is the reason."""
-        if self.live_run is None or not self.work.pauses:
-            return None
-        return held_back(self.core, self.id.slot)
 
     def _started(self, request: Request | None) -> bool:
         if self.live_run is not None:

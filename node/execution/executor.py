@@ -113,9 +113,13 @@ class Executor:
         self._run += [job for job in self.gate.ready if job.key in self._leases]
         self.gate.ready.clear()
 
-    def may_go_on(self, stamp: float, slots: dict[int, float], now: float) -> None:
+    def may_go_on(self, steward: NodeId, told: messages.PauseTold, now: float) -> None:
         """A steward says for how long jobs under its slots' leases may run."""
-        self.gate.told(stamp, slots, now)
+        for key in told.strays:  # what runs is not extended, and ends in time by itself
+            held = self._leases.get(key)
+            if held is not None and held.owner == steward and not held.stopping and self.gate.waits(key):
+                self._stop(key, held, drain=True)
+        self.gate.told(steward, told, now)
         self._begin()
 
     def revoke(self, keys: list[JobKey], token: tuple[int, str, int], *, drain: bool) -> None:

@@ -11,6 +11,8 @@ granted the same token again.
 - The holder counts from the time at which it *sent* the request: it stops at `sent + ttl - margin`. A voter waits
   `ttl + margin` after it last granted; after a restart, from the restart. The margin is 2/15 of the ttl, which covers
   clocks that drift by 1 % against each other, and the time that a stop takes.
+- The voters are the slot's replicas in its home region; the copy in another region has no vote. (Where a region has no
+  members at all, its slots have replicas, and voters, among all.)
 - The voters follow from a *map*: the members with weight and zone. Members leave a map when they are drained (weight
   0), or when an operator forgets or revokes them, never by being dead or away: a side of a cut, however long it lasts,
   still counts the other one. A node takes a new map beside the old ones;
@@ -25,8 +27,10 @@ granted the same token again.
   further member has turned up for a while. The node that founds a mesh begins at once.
 
 - A steward leases shards of a task with `on_partition = "pause"` only while it holds the lease of the slot. An executor
-  asks for the rest of it, counts from its own question, and stops in time by itself. What a steward granted to an
-  executor that it cannot hear any more, it waits for before it leases again.
+  asks for the rest of it, naming its jobs, counts from its own question, and stops in time by itself; a job that was
+  leased to another meanwhile, while the executor was out of sight, does not begin. What a steward granted to an
+  executor that it cannot hear any more, it waits for before it leases again; so it does for all of them, where it gave
+  the slot up and has it back.
 
 Invariant (I3): no two writers hold a lease of one name at the same time, and no two ever hold it with one epoch; the
 epochs of a name only grow. The explorer in `tests/node/leases` holds it over loss, duplication, reorder, crashes,

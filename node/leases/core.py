@@ -9,11 +9,13 @@ from gossip.identity import Boot, NodeId
 from gossip.member import Member, State
 from node import messages
 from node.effects import Effect, Keep, Send
+from node.execution.jobs import JobKey
 from node.leases.acceptor import Acceptor
 from node.leases.keeper import Keeper
 from node.leases.maps import LeaseMap, Maps
 from node.leases.proposer import ROUND_TIMEOUT, Result, Round
 from node.leases.wire import Ask, Kept, LeaseToken, Promise, Told, margin
+from sharding.key import parse
 from sharding.placement import Candidate
 
 EXCHANGE_INTERVAL = 0.5
@@ -135,9 +137,14 @@ class Leases:
                 self._hear(sender, items, [self.maps.made(plain) for plain in maps])
             case messages.LeaseMaps():
                 self._exchange(sender, message)
-            case messages.PauseAsk(stamp, slots):
-                granted = self.keeper.grant(sender, slots, now)
-                self._outbox.append(Send(sender, messages.PauseTold(stamp, granted)))
+
+    def asked(self, sender: NodeId, asked: messages.PauseAsk, strays: list[JobKey], now: float) -> None:
+        """An executor asks for how long it may go on; `strays`: of its jobs those that another may run."""
+        self._now = now
+        at = {key: task.slot for key in asked.jobs if (task := parse(key.task)) is not None}
+        only_strays = {at[key] for key in strays} - {slot for key, slot in at.items() if key not in strays}
+        granted = self.keeper.grant(sender, [slot for slot in asked.slots if slot not in only_strays], now)
+        self._outbox.append(Send(sender, messages.PauseTold(asked.stamp, granted, strays)))
 
     def tick(self, now: float) -> None:
         self._now = now

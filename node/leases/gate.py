@@ -1,8 +1,11 @@
 """Which jobs of tasks with `on_partition = "pause"` may run on this node, and until when.
 
-The executor asks the steward for the rest of the slot's lease and counts it from the time at which it asked, on its
-own clock. A job begins when there is such time, and is stopped before it ends: first with a commit of what it has,
-then without. Nobody has to be reached for that.
+The executor asks the steward for the rest of the slot's lease, naming its jobs, and counts it from the time at which
+it asked, on its own clock. A job begins when there is such time, and is stopped before it ends: first with a commit of
+what it has, then without. Nobody has to be reached for that.
+
+Time is of a job, not of a slot: an executor that was lost for a while may still hold a job that its steward has leased
+to another meanwhile, or that an earlier steward leased; what it is granted for the others is not for that one.
 """
 
 from gossip.identity import NodeId
@@ -18,10 +21,11 @@ URGENT = 0.2
 
 
 class _Held:
-    __slots__ = ("job", "owner", "slot", "stop", "waits")
+    __slots__ = ("job", "owner", "since", "slot", "stop", "until", "waits")
 
-    def __init__(self, job: Job, owner: NodeId, slot: int) -> None:
-        self.job, self.owner, self.slot = job, owner, slot
+    def __init__(self, job: Job, owner: NodeId, slot: int, now: float) -> None:
+        self.job, self.owner, self.slot, self.since = job, owner, slot, now
+        self.until = now
         self.waits = True
         self.stop: bool | None = None
         """Whether it was told to stop with a last commit (True), or without (False)."""
@@ -33,7 +37,6 @@ class Gate:
     def __init__(self, ttl: float) -> None:
         self.ttl = ttl
         self._held: dict[JobKey, _Held] = {}
-        self._until: dict[int, float] = {}
         self._next = 0.0
         self.ready: list[Job] = []
         """Jobs that may begin."""
@@ -41,11 +44,8 @@ class Gate:
     def add(self, job: Job, owner: NodeId, now: float) -> None:
         """A job was leased to this node; it is in `ready` when it may begin."""
         task = parse(job.key.task)
-        if task is None:
-            return
-        held = self._held[job.key] = _Held(job, owner, task.slot)
-        self._open(held, now)
-        if held.waits:
+        if task is not None:
+            self._held[job.key] = _Held(job, owner, task.slot, now)
             self._next = 0.0
 
     def owned(self, key: JobKey, owner: NodeId) -> None:
@@ -59,31 +59,27 @@ class Gate:
 
     def remove(self, key: JobKey) -> None:
         self._held.pop(key, None)
-        if not self._held:
-            self._until.clear()
 
-    def told(self, stamp: float, slots: dict[int, float], now: float) -> None:
-        """The steward's answer to a question that we sent at `stamp`."""
-        if stamp > now:
+    def told(self, steward: NodeId, told: messages.PauseTold, now: float) -> None:
+        """The steward's answer to a question that we sent at its stamp."""
+        if told.stamp > now:
             return
-        for slot, seconds in slots.items():
-            until = stamp + min(seconds, self.ttl) * DRIFT
-            self._until[slot] = max(until, self._until.get(slot, until))
-        for held in self._held.values():
-            if held.waits:
-                self._open(held, now)
-
-    def _open(self, held: _Held, now: float) -> None:
-        if self._until.get(held.slot, 0.0) - now > self.ttl / 4:
-            held.waits = False
-            self.ready.append(held.job)
+        strays = set(told.strays)
+        for key, held in self._held.items():
+            seconds = told.slots.get(held.slot)
+            if seconds is None or held.owner != steward or held.since > told.stamp or key in strays:
+                continue
+            held.until = max(held.until, told.stamp + min(seconds, self.ttl) * DRIFT)
+            if held.waits and held.until - now > self.ttl / 4:
+                held.waits = False
+                self.ready.append(held.job)
 
     def tick(self, now: float) -> list[Send | Stop]:
         if not self._held:
             return []
         out: list[Send | Stop] = []
         for key, held in self._held.items():
-            left = self._until.get(held.slot, 0.0) - now
+            left = held.until - now
             if held.waits or left > self.ttl / 5:
                 continue
             drain = left > self.ttl / 12
@@ -97,7 +93,10 @@ class Gate:
     def _questions(self, now: float) -> list[Send | Stop]:
         waiting = any(held.waits for held in self._held.values())
         self._next = now + (URGENT if waiting else self.ttl / 8)
-        slots: dict[NodeId, set[int]] = {}
-        for held in self._held.values():
-            slots.setdefault(held.owner, set()).add(held.slot)
-        return [Send(owner, messages.PauseAsk(now, sorted(found))) for owner, found in sorted(slots.items())]
+        jobs: dict[NodeId, list[JobKey]] = {}
+        for key, held in self._held.items():
+            jobs.setdefault(held.owner, []).append(key)
+        return [Send(owner, self._question(keys, now)) for owner, keys in sorted(jobs.items())]
+
+    def _question(self, keys: list[JobKey], now: float) -> messages.PauseAsk:
+        return messages.PauseAsk(now, sorted({self._held[key].slot for key in keys}), sorted(keys))

@@ -38,6 +38,7 @@ class Keeper:
         self._propose = propose
         self._slots: dict[int, _Slot] = {}
         self._granted: dict[int, dict[NodeId, float]] = {}
+        self._unsure: dict[int, float] = {}
         self._now = 0.0
 
     def left(self, slot: int, now: float) -> float:
@@ -59,8 +60,18 @@ class Keeper:
         return found
 
     def clear(self, slot: int, live: frozenset[NodeId], now: float) -> bool:
-        """Whether no executor that we cannot hear any more may still run shards of the slot."""
+        """Whether no executor that we cannot hear any more, or had before we gave the slot up, may still run shards of
+        it."""
+        if now < self._unsure.get(slot, now):
+            return False
         return all(node in live or end <= now for node, end in self._granted.get(slot, {}).items())
+
+    def given_up(self, slot: int, now: float) -> None:
+        """What was leased of the slot is not known any more: should it come back, that has to end first."""
+        ends = max(self._granted.get(slot, {}).values(), default=now)
+        self._unsure = {one: end for one, end in self._unsure.items() if end > now}
+        if ends > now:
+            self._unsure[slot] = max(ends, self._unsure.get(slot, ends))
 
     def tick(self, now: float) -> None:
         self._now = now

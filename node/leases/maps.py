@@ -25,6 +25,10 @@ class LeaseMap:
     def voters(self, slot: int) -> tuple[NodeId, ...]:
         return self._placement.owners(slot)
 
+    def homeless(self, slot: int) -> bool:
+        """Whether members of all regions vote, as there is none of the slot's own."""
+        return self._placement.homeless(slot)
+
     def all_voters(self) -> Iterable[tuple[NodeId, ...]]:
         regions = {LOCAL, *(candidate.region for candidate in self.candidates)}
         return (self.voters(slot_in(region, n)) for region in sorted(regions) for n in range(self._slots))
@@ -60,10 +64,13 @@ class Maps:
         """Of all maps in force."""
         return frozenset(node for found in self.active for node in found.members)
 
-    @property
-    def size(self) -> int:
-        """Members of the newest map."""
-        return len(self.active[-1].members) if self.active else 0
+    def voters_in(self, region: str) -> int:
+        """How many vote on a slot of the region, by the newest map."""
+        return len(self.active[-1].voters(slot_in(region, 0))) if self.active else 0
+
+    def homeless(self, slot: int) -> bool:
+        """Whether nobody of the slot's home region votes on it, by any map in force: all are forgotten or drained."""
+        return bool(self.active) and all(found.homeless(slot) for found in self.active)
 
     @property
     def open(self) -> bool:

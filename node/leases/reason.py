@@ -1,10 +1,28 @@
-"""Why the tasks of a slot that pause during a cut do not go on, for people."""
+"""Why a task that pauses during a cut, or whose region is dead, does not go on, for people."""
 
 from node.core import Core
+from node.stewardship.work import TaskWork
 
 
-def held_back(core: Core, slot: int) -> str | None:
-    """None: the slot's lease is held, nothing is held back."""
+def held_back(core: Core, work: TaskWork) -> str | None:
+    """None: neither its slot's lease nor its home region is the reason."""
+    if work.run is None:
+        away = work.id.slot in core.table.mine and not core.table.may_run(work)
+        return _kept_home(work) if away else None
+    return _lease_missing(core, work.id.slot) if work.pauses else None
+
+
+def _kept_home(work: TaskWork) -> str:
+    home = work.id.region
+    if work.effective.spec.placement.region is not None:
+        return f"waits for region {home}, to which it is pinned; no node of it can be reached"
+    return (
+        f'waits for region {home}, of which no node can be reached: on_partition is "pause", and it may only be '
+        "cut off; it goes on when the region is back, or elsewhere when all its nodes are forgotten"
+    )
+
+
+def _lease_missing(core: Core, slot: int) -> str | None:
     leases = core.leases
     if leases.keeper.left(slot, leases.now) > 0:
         if leases.keeper.clear(slot, leases.live, leases.now):

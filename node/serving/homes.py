@@ -1,7 +1,8 @@
 """In which region a new task is at home.
 
 The one that it is pinned to; else, for a named task, the one where it is already; else the one that is nearest to its
-target, if its source names a host and its files are on shared roots; else that of the node that was asked. The answer
+target, if its source names a host and its files are on shared roots (and it has the replicas that a task with
+`on_partition = "pause"` needs); else that of the node that was asked. The answer
 for a target is remembered, so that a submit waits for a measurement once in five minutes.
 """
 
@@ -18,6 +19,7 @@ from node.service import Refused
 from node.serving.calls import Calls, NoAnswer
 from node.serving.nearness import Nearness, Remembered
 from node.serving.routes import Routes
+from node.spec.rules import PAUSE_NEEDS
 from node.stewardship.specs import decode_brief, decode_spec
 from sharding.key import TaskId, batch_name
 from sharding.region import slot_in
@@ -60,7 +62,13 @@ class Homes:
                     )
                     return region
         target = None if tied else target_of(specs)
-        return own if target is None else await self._near(target)
+        found = own if target is None else await self._near(target)
+        return found if self._may_vote(found, specs) else own
+
+    def _may_vote(self, region: str, specs: Sequence[bytes]) -> bool:
+        """Whether the region has the replicas that its tasks with `on_partition = "pause"` need."""
+        pauses = any(b'"on_partition"' in raw for raw in specs)
+        return not pauses or self.core.leases.maps.voters_in(region) >= PAUSE_NEEDS
 
     def _slot(self, region: str, tenant: str, name: str) -> int:
         return slot_in(region, slot_of(named_digest(tenant, name), self.core.config.slots))

@@ -29,14 +29,8 @@ def check_rules(spec: RawSpec, facts: Facts, problems: Problems) -> None:
         _check_range(spec, problems)
     if spec.incremental is not None:
         _check_incremental(spec, problems)
-    if spec.on_partition == "pause" and facts.voters < PAUSE_NEEDS:
-        problems.add(
-            "/on_partition",
-            f"needs {PAUSE_NEEDS} replicas, so that one side of a cut has a majority; this mesh has {facts.voters}",
-            value="pause",
-            allowed=["continue"],
-            remedy=f'add nodes until there are {PAUSE_NEEDS} (and state.replicas is at least that), or use "continue"',
-        )
+    if spec.on_partition == "pause":
+        _check_voters(spec, facts, problems)
     if spec.limits is not None and spec.limits.rate_key is not None:
         problems.add(
             "/limits/rate_key",
@@ -49,6 +43,25 @@ def check_rules(spec: RawSpec, facts: Facts, problems: Problems) -> None:
     if spec.placement is not None:
         _check_placement(spec, facts, problems)
     drop_defaults(spec)
+
+
+def _check_voters(spec: RawSpec, facts: Facts, problems: Problems) -> None:
+    """The replicas vote that the task has in its home region: the one that it is pinned to, or that is asked."""
+    pin = spec.placement.region if spec.placement is not None else None
+    voters = facts.voters if pin is None else facts.voters_in.get(pin, facts.voters)
+    if voters >= PAUSE_NEEDS:
+        return
+    several = len(facts.voters_in) > 1
+    where = f"region {pin}" if pin is not None else "this region" if several else "this mesh"
+    elsewhere = f", pin it to a region that has {PAUSE_NEEDS}" if several else ""
+    problems.add(
+        "/on_partition",
+        f"needs {PAUSE_NEEDS} replicas, so that one side of a cut has a majority; {where} has {voters}",
+        value="pause",
+        allowed=["continue"],
+        remedy=f"add nodes until there are {PAUSE_NEEDS} (and state.replicas is at least that){elsewhere}, "
+        'or use "continue"',
+    )
 
 
 def drop_defaults(spec: RawSpec) -> None:

@@ -24,7 +24,8 @@ more.
   has all that the steward has. A claim of a node that was cut off from most replicas is claimed over, once for each
   return.
 - A region that is dead for its takeover time is dark (`regions`): the keepers of the copies steward its slots from
-  then on, under newer tokens. Of its tasks they run those with `on_partition = "continue"` that are not pinned to it.
+  then on, under newer tokens. Of its tasks they run those with `on_partition = "continue"` that are not pinned to it;
+  those with "pause" when nobody of the home region votes any more, because all are forgotten.
   When it returns, envelopes merge, and the slots go home as to any preferred replica; a region that was only cut off
   claims its slots over at once.
 - A task runs in the region of its steward, unless it names a region or nodes.

@@ -57,10 +57,30 @@ class Leasing:
         """Say which slots' leases are needed: those with a run of such a task."""
         works = self.table.works
         self.pausing = {key for key in self.pausing if key in works and works[key].pauses}
+        for work in (works[key] for key in self.pausing):
+            if work.id.region != self.table.region and self.table.may_begin(work) and work.next_request():
+                self.table.wake(work, self.table.now)  # its home region was given up just now
         wanted = {
             key[0] for key in self.pausing if (run := works[key].run) is not None and run.phase != "wait"
         }
         self._keeper.wanted = frozenset(wanted & self.table.mine.keys())
+
+    def given_up(self, slot: int) -> None:
+        """Another node stewards the slot now."""
+        self._keeper.given_up(slot, self.table.now)
+
+    def strays(self, node: NodeId, keys: list[JobKey]) -> list[JobKey]:
+        """Of the jobs that an executor has, those that are not leased to it now: it was lost for a while, say, and they
+        were given to another."""
+        return [key for key in keys if not self._leased(node, key)]
+
+    def _leased(self, node: NodeId, key: JobKey) -> bool:
+        task = parse(key.task)
+        work = self.table.works.get((task.slot, task.batch, task.place)) if task is not None else None
+        run = work.run if work is not None else None
+        if run is None or run.name != key.run:
+            return False
+        return any(shard is run.shard_of(key) and shard.node == node for shard in run.leased())
 
     def _may_begin(self, slot: int) -> bool:
         """The lease is ours, and no executor that we lost sight of may still run under it."""

@@ -216,6 +216,7 @@ class Steward:
                 self.leasing.revoke_bulk(group, self.table.mine[slot])
                 self.table.backlog.remove(group)
         self._adopted = {where: parts for where, parts in self._adopted.items() if where[0] != slot}
+        self.leasing.given_up(slot)
         self.table.leave(slot)
 
     def forget(self, slot: int, batches: Iterable[str]) -> None:

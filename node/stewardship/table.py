@@ -34,6 +34,8 @@ class Table:
         self.writer = replicator.writer
         self.has_all: Callable[[int, NodeId], bool] = lambda _slot, _node: True
         """Whether a replica has what this node, itself none any more, has of a slot."""
+        self.homeless: Callable[[int], bool] = lambda _slot: False
+        """Whether nobody of the slot's home region votes on its lease any more."""
         self.now = 0.0
         self.wall_ms = 0
         self.mine: dict[int, Token | None] = {}
@@ -68,14 +70,17 @@ class Table:
 
     def may_begin(self, work: TaskWork) -> bool:
         """Whether nothing keeps a run from beginning here."""
-        return work.run is None and not work.desired.paused and self._may_run(work)
+        return work.run is None and not work.desired.paused and self.may_run(work)
 
-    def _may_run(self, work: TaskWork) -> bool:
-        """Whether the task may run here: in its home region, or, where that is dead, if the task allows it."""
+    def may_run(self, work: TaskWork) -> bool:
+        """Whether the task may run here: in its home region, or, where that is dead, if the task allows it. One that
+        pauses in a cut waits until the home region is given up: whether it is only cut off cannot be told from here.
+        """
         if work.id.region == self.region:
             return True
-        spec = work.effective.spec
-        return spec.on_partition == "continue" and spec.placement.region in (None, self.region)
+        if work.effective.spec.placement.region not in (None, self.region):
+            return False
+        return not work.pauses or self.homeless(work.id.slot)
 
     def token(self, slot: int) -> Token:
         """The token of our claim to the slot; the claim is written when it is first needed."""

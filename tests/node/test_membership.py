@@ -122,7 +122,9 @@ async def test_old_news_do_not_wait_for_the_dead(mesh: Mesh) -> None:
         with contextlib.closing(plane):
             plane.start(lambda _, payload: heard.append(payload[2:]))
             await until(
-                lambda: any(isinstance(message, Sync) for message in _messages(heard)), "it is sought"
+                lambda: any(isinstance(message, Sync) for message in _messages(heard)),
+                "it is sought",
+                60.0,  # one of the two dead is sought each three seconds, by chance
             )
             await asyncio.sleep(0.5)
     assert not [m for m in _messages(heard) if isinstance(m, Dead) and m.id == other.id]

@@ -207,14 +207,29 @@ def test_one_error(changes: Any, pointer: str, words: str) -> None:
     assert re.search(words, found[pointer].message), found[pointer].message
 
 
-def test_what_is_not_built_is_refused() -> None:
+def test_to_pause_in_a_cut_needs_three_replicas() -> None:
     alone = errors({"on_partition": "pause"}, facts(voters=2))["/on_partition"]
     assert alone.allowed == ["continue"]
     assert "this mesh has 2" in alone.message
     assert "3" in (alone.remedy or "")
     assert check({"on_partition": "pause"}, facts(voters=3)).on_partition == "pause"
-    assert "not built" in errors({"limits": {"rate": "5/s", "rate_key": "x"}})["/limits/rate_key"].message
     assert check({"on_partition": "continue"}).on_partition == "continue"
+
+
+def test_the_replicas_of_the_home_region_vote() -> None:
+    pinned = {"on_partition": "pause", "placement": {"region": "eu"}}
+    known = facts(voters=3, voters_in={"us": 3, "eu": 2}, regions=frozenset({"us", "eu"}))
+    found = errors(pinned, known)["/on_partition"]
+    assert "region eu has 2" in found.message
+    assert "pin it to a region that has 3" in (found.remedy or "")
+    assert check({"on_partition": "pause"}, known).on_partition == "pause"
+    known = facts(voters=2, voters_in={"us": 2, "eu": 3}, regions=frozenset({"us", "eu"}))
+    assert check(pinned, known).on_partition == "pause"
+    assert "this region has 2" in errors({"on_partition": "pause"}, known)["/on_partition"].message
+
+
+def test_a_shared_rate_is_not_built() -> None:
+    assert "not built" in errors({"limits": {"rate": "5/s", "rate_key": "x"}})["/limits/rate_key"].message
 
 
 @pytest.mark.parametrize(

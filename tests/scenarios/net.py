@@ -9,23 +9,14 @@ and the subnet are random, so several networks can be up at a time.
 
 import asyncio
 import itertools
-import os
 import random
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pytest
-
 from tests.scenarios.mesh import Mesh, Node, Place
-
-NEEDED = ("ip", "iptables", "nsenter")
-possible = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, NEEDED)), reason=f"needs root and {', '.join(NEEDED)}"
-)
 
 DROP = ("-j", "DROP")
 """packets vanish, as with a broken cable"""

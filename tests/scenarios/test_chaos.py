@@ -14,7 +14,8 @@ import pytest
 from tests.scenarios import flights
 from tests.scenarios.faults import FAULTS, SMALL_DISK, Harm, small_disk
 from tests.scenarios.load import Load
-from tests.scenarios.net import NetMesh, possible
+from tests.scenarios.net import NetMesh
+from tests.scenarios.rights import needs_networks
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "0"))
 SEED = int(os.environ.get("SCENARIO_SEED", "0"))
@@ -27,7 +28,7 @@ FULL = [
     for nodes in os.environ.get("CHAOS_NODES", "3 5").split()
 ]
 
-pytestmark = [pytest.mark.processes, pytest.mark.root, pytest.mark.shared, flights.present, possible]
+pytestmark = [pytest.mark.processes, pytest.mark.root, pytest.mark.shared, flights.present, needs_networks]
 
 
 @pytest.mark.parametrize(("fault", "nodes"), FULL if SECONDS else SHORT)

@@ -16,6 +16,7 @@ from node.client import Client, ProblemError
 from node.schema import Task
 from tests.scenarios import ledgers
 from tests.scenarios.mesh import Mesh, cluster, look, submit, until
+from tests.scenarios.rights import needs_mounts
 
 SEED = int(os.environ.get("SCENARIO_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 
@@ -35,7 +36,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root and mount")
+@needs_mounts
 @pytest.mark.parametrize("left", [256 << 10, 0])
 async def test_a_full_disk_refuses_and_keeps(tmp_path: Path, small_disk: Path, left: int) -> None:
     async with Mesh(tmp_path, "a") as mesh:
@@ -162,7 +163,7 @@ async def _alone(mesh: Mesh, name: str) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root and mount")
+@needs_mounts
 async def test_who_cannot_write_its_disk_gives_its_slots_up(tmp_path: Path, small_disk: Path) -> None:
     """It answers pings all the time; its tasks are stewarded elsewhere, and come home when there is room again."""
     async with Mesh(tmp_path) as mesh:

@@ -1,7 +1,6 @@
 """Nodes on machines that see different files: each in a mount namespace of its own."""
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +9,14 @@ import pytest
 from node.client import Client
 from tests.scenarios import flights
 from tests.scenarios.mesh import Mesh, Place, finished, shards, submit
+from tests.scenarios.rights import needs_mounts
 
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.root,
     pytest.mark.shared,
     flights.present,
-    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare"),
+    needs_mounts,
 ]
 
 OWN_DISK = 'mount -t tmpfs none "$0" && cp "$1" "$0/" && shift && exec "$@"'

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +12,35 @@ import pytest
 from node.schema import Task
 from plugins.sinks.files import MANIFEST
 from tests.scenarios.mesh import Node, Place, cluster, finished, look, submit, until, written
-from tests.scenarios.net import NetMesh, possible
+from tests.scenarios.net import NetMesh
+from tests.scenarios.rights import needs_networks
 
 REGIONS = {"e1": "eu", "e2": "eu", "u1": "us", "u2": "us", "a1": "ap", "a2": "ap"}
 ROWS = 3000
 
-pytestmark = [pytest.mark.processes, pytest.mark.root, possible]
+pytestmark = [pytest.mark.processes, pytest.mark.root, needs_networks]
 
 
 class RegionMesh(NetMesh):
-    """Each node in its region; a dead one is taken over after five seconds."""
+    """Each node in its region; a dead one is taken over after five seconds. `regions`: of each node."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, list(REGIONS))
+    def __init__(self, folder: Path, regions: Mapping[str, str] = REGIONS) -> None:
+        super().__init__(folder, list(regions))
+        self.regions = regions
         with self.config.open("a") as config:
             config.write('[state]\nregion_takeover = "5s"\n[network]\nallow = ["10.0.0.0/8"]\n')
         for node in self.nodes:
             place = node.place
             node.settle(
-                Place(place.wrap, place.host, place.bearer, (*place.flags, "--region", REGIONS[node.name]))
+                Place(place.wrap, place.host, place.bearer, (*place.flags, "--region", regions[node.name]))
             )
 
     def of(self, *regions: str) -> list[Node]:
-        return [node for node in self.nodes if REGIONS[node.name] in regions]
+        return [node for node in self.nodes if self.regions[node.name] in regions]
 
     def cut(self, region: str) -> None:
-        others = [name for name, of in REGIONS.items() if of != region]
-        self.net.cut([name for name, of in REGIONS.items() if of == region], others)
+        others = [name for name, of in self.regions.items() if of != region]
+        self.net.cut([name for name, of in self.regions.items() if of == region], others)
 
     async def sees(self, node: Node, alive: Sequence[Node]) -> None:
         """Exactly these are alive to it."""

@@ -1,6 +1,7 @@
 """The first release and this version in one mesh: rolling upgrade, mixed running with kills, and the way back."""
 
 import random
+import shutil
 import signal
 import subprocess
 from functools import partial
@@ -25,6 +26,8 @@ pytestmark = [pytest.mark.processes, pytest.mark.shared]
 @pytest.fixture
 def previous(tmp_path: Path) -> Path:
     """The source tree of the previous release."""
+    if shutil.which("git") is None:
+        pytest.skip(f"needs git, for commit {PREVIOUS} of this repository")
     tree = tmp_path / "previous"
     tree.mkdir()
     archive = subprocess.run(["git", "-C", ROOT, "archive", PREVIOUS], capture_output=True, check=False)

@@ -8,7 +8,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from node.execution.jobs import Counts, Job, JobKey, Report
@@ -19,6 +19,8 @@ STEP = 0.25
 """Seconds between two commits of a running shard."""
 CHUNK = 7
 """Records a commit."""
+
+NOTHING: Mapping[str, Any] = {}
 
 Place = tuple[str, str, str]
 """(task, run, shard)"""
@@ -64,16 +66,24 @@ class ModelSink:
 
 
 def spec(
-    records: int, *, sharded: bool, fail: int = 0, name: str = "", sink: str = "model", grows: bool = False
+    records: int,
+    *,
+    sharded: bool,
+    fail: int = 0,
+    name: str = "",
+    sink: str = "model",
+    grows: bool = False,
+    more: Mapping[str, Any] = NOTHING,
 ) -> bytes:
-    """A task of the model plugins. The first `fail` attempts of its first shard fail, in the first run."""
+    """A task of the model plugins. The first `fail` attempts of its first shard fail, in the first run. `more`: further
+    keys of the task."""
     source = {
         "plugin": "model" if sharded or grows else "solo",
         "records": records,
         "fail": fail,
         "name": name,
     }
-    made: dict[str, Any] = {"source": source, "sink": [{"plugin": sink}]}
+    made: dict[str, Any] = {"source": source, "sink": [{"plugin": sink}], **more}
     if grows:
         made |= {"mode": "incremental", "incremental": {"field": "n"}}
         made |= {"retry": {"attempts": 2, "delay": 0.2, "strategy": "fixed"}}

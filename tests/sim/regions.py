@@ -1,7 +1,8 @@
 """Three regions of nodes, some tens of milliseconds apart: the script's words for cutting, losing and asking."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gossip.config import SwimConfig
 from gossip.member import LIVE
@@ -11,6 +12,7 @@ from state.join import TERMINAL
 from state.model import FIRST_RUN
 from tests.sim import checkers
 from tests.sim.faults import CALM
+from tests.sim.model import NOTHING
 from tests.sim.network import Link
 from tests.sim.node import SimNode
 from tests.sim.watch import Watch
@@ -69,13 +71,19 @@ class Planet:
     # ---- what the script does
 
     def submit(
-        self, region: str, *, many: int = 6, records: int | None = None, through: SimNode | None = None
+        self,
+        region: str,
+        *,
+        many: int = 6,
+        records: int | None = None,
+        through: SimNode | None = None,
+        more: Mapping[str, Any] = NOTHING,
     ) -> list[Submitted]:
         """Tasks at home in the region, through a node of it unless another is named."""
         tasks = []
         for _ in range(many):
             node = through or self.rng.choice(self.of(region))
-            tasks += self.world.workload.submit(records=records, region=region, through=node)
+            tasks += self.world.workload.submit(records=records, region=region, through=node, more=more)
         return tasks
 
     def cut(self, region: str) -> None:

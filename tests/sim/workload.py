@@ -1,15 +1,15 @@
 """What clients do: submit, submit again, control, and start runs again, through whatever node answers."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node.operations import FactOf, Origin, Submission, group, run_name, submit_facts, wish
 from node.serving.routes import Routes
 from state.join import TERMINAL, run_fact
 from tests.sim.disk import Name
-from tests.sim.model import spec
+from tests.sim.model import NOTHING, spec
 from tests.sim.node import SimNode
 
 if TYPE_CHECKING:
@@ -72,14 +72,22 @@ class Workload:
     # ---- submits
 
     def submit(
-        self, *, records: int | None = None, region: str | None = None, through: SimNode | None = None
+        self,
+        *,
+        records: int | None = None,
+        region: str | None = None,
+        through: SimNode | None = None,
+        more: Mapping[str, Any] = NOTHING,
     ) -> list[Submitted]:
-        """`region`: its home, any if none is named. `through`: the node that is asked; any that answers."""
+        """`region`: its home, any if none is named. `through`: the node that is asked; any that answers. `more`:
+        further keys of the task."""
         regions = self.world.regions
         region = region or (regions[0] if len(regions) == 1 else self.rng.choice(regions))
         self._keys += 1
         key = f"key-{self._keys}"
-        raws = [self._spec(f"{key}-{i}", records) for i in range(self.rng.randint(1, 4))]
+        if self.world.pausing and self.rng.random() < self.world.pausing:
+            more = {**more, "on_partition": "pause"}
+        raws = [self._spec(f"{key}-{i}", records, more) for i in range(self.rng.randint(1, 4))]
         (submission,) = group(raws, tenant="default", key=key, region=region, slots=self.world.slots)
         tasks = [
             Submitted(task, submission.slot, submission.batch, i, raw)
@@ -91,7 +99,7 @@ class Workload:
         self._submissions.append((submission, key, tasks))
         return tasks
 
-    def _spec(self, name: str, records: int | None) -> bytes:
+    def _spec(self, name: str, records: int | None, more: Mapping[str, Any]) -> bytes:
         chance = self.rng.random()
         size = self.rng.randint(0, 90) if records is None else records
         if chance < 0.1 and records is None:
@@ -102,6 +110,7 @@ class Workload:
             fail=self.rng.choice((0, 0, 0, 1)) if records is None else 0,
             name=name,
             sink="plain" if chance > 0.8 else "model",
+            more=more,
         )
 
     def submit_again(self) -> None:

@@ -39,7 +39,8 @@ MESSAGES = 500
 
 @dataclass
 class World:
-    """`nodes` None: 5 to 7, by the seed. `regions`: they are dealt to the nodes in turn."""
+    """`nodes` None: 5 to 7, by the seed. `regions`: they are dealt to the nodes in turn. `pausing`: the share of tasks
+    with `on_partition = "pause"`."""
 
     seed: int
     nodes: int | None = None
@@ -49,6 +50,7 @@ class World:
     slots: int = SLOTS
     regions: tuple[str, ...] = (LOCAL,)
     gossip: SwimConfig = field(default_factory=SwimConfig.local)
+    pausing: float = 0.0
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)

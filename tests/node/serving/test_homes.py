@@ -128,6 +128,14 @@ async def test_a_named_task_stays_where_it_is() -> None:
     assert mesh.asked == []
 
 
+async def test_a_task_that_pauses_in_a_cut_goes_nowhere_where_too_few_vote() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
+    leases = mesh.desk.core.leases
+    assert await mesh.home(spec(on_partition="pause")) == "local"
+    leases.maps.active = [leases.maps.made([(f"e{n}", 1.0, "eu/") for n in range(3)])]
+    assert await mesh.home(spec(on_partition="pause")) == "eu"
+
+
 async def test_a_task_that_needs_this_machine_stays() -> None:
     mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
     assert await mesh.home(spec(), tied=True) == "local"
