@@ -3,7 +3,7 @@
 A write is applied here, appended to the log and sent to the slot's other live replicas in one step. It is
 *settled*
 when it is durable here and on the fastest other replica, or after `ACK_TIMEOUT` with what it has achieved by
-then.
+then; a log that is slow, not `stalled`, has `ticket.DISK_TIMEOUT` more.
 Nothing that arrives is acknowledged (`Stored`) before it is durable here.
 
 Lost messages show as gaps or unequal digests: now and then (`comparing`) a root digest goes to each peer; where it
@@ -64,6 +64,8 @@ class Replicator:
         self.synced: set[NodeId] = set()
         self.comparing = comparing or Comparing(me)
         self.lag = Lag()
+        self.stalled = False
+        """The own log cannot be written now."""
         self.outlived = False
         """Another node holds envelopes of this life that this node does not: an earlier life, whose disk was lost
         to it, had the same boot."""
@@ -209,7 +211,7 @@ class Replicator:
 
     def tick(self, now: float) -> None:
         self._now = now
-        late = [(i, ticket) for i, ticket in self._tickets.items() if ticket.deadline <= now]
+        late = [(i, one) for i, one in self._tickets.items() if one.late(now, stalled=self.stalled)]
         for ticket_id, ticket in late:
             self._settle(ticket_id, ticket, late=True)
         if late or len(self._by_envelope) > 4 * len(self._tickets) + 1000:

@@ -32,6 +32,8 @@ TURN = 50
 """Lines that are checked in one turn of the loop: about 2 ms."""
 IN_FLIGHT = 8
 """Groups that are being made durable while the next are checked; more would only hold memory."""
+TOGETHER = 64
+"""Submits under way within a group: each named task is one of its own, and each waits for the same disk."""
 PASSING = frozenset({429, 503, 507})
 """Refusals of the mesh as a whole, not of a task: they answer the request, which can be sent again."""
 
@@ -69,6 +71,8 @@ class Batch:
         for part, specs in split_group(checked):
             key = f"{self._key}/{start // GROUP}{part}"
             self._pending.add(asyncio.create_task(self._submit(specs, key)))
+            while len(self._pending) >= TOGETHER:
+                await self._settle(asyncio.FIRST_COMPLETED)
         while len(self._pending) > IN_FLIGHT:
             await self._settle(asyncio.FIRST_COMPLETED)
 

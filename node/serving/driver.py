@@ -185,6 +185,7 @@ class Driver:
             log.info("the log can be written again")
         else:
             log.error("the log cannot be written; intake is stopped", error=str(error))
+        self.core.replicator.stalled = error is not None
         self.on_stall(error)
 
     def _post(self, call: Callable[..., None], *arguments: Any) -> None:

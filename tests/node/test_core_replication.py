@@ -7,6 +7,7 @@ from gossip.member import State
 from node import messages
 from node.effects import Send
 from node.replication import ACK_TIMEOUT
+from node.ticket import DISK_TIMEOUT
 from sharding.key import parse
 from tests.node.stewardship.desk import Desk, member, run_all, settle, spec
 
@@ -88,15 +89,35 @@ def test_of_three_the_faster_peer_is_enough() -> None:
     assert a.levels[ticket] == 2
 
 
-@pytest.mark.parametrize(("durable", "level"), [(True, 1), (False, 0)])
-def test_a_slow_peer_is_not_waited_for_for_ever(durable: bool, level: int) -> None:
+@pytest.mark.parametrize(("stalled", "level"), [(False, 1), (True, 0)])
+def test_a_slow_peer_is_not_waited_for_for_ever(stalled: bool, level: int) -> None:
     a, _ = mesh("a", "b")
-    a.durable = durable
+    a.durable = not stalled
+    a.core.replicator.stalled = stalled
     ticket = write(a)
     a.step(ACK_TIMEOUT - 0.1)
     assert ticket not in a.levels
     a.step(0.2)
     assert a.levels[ticket] == level
+
+
+def test_a_slow_disk_of_its_own_is_given_more_time() -> None:
+    a, _ = mesh("a", "b")
+    a.durable = False
+    ticket = write(a)
+    a.step(ACK_TIMEOUT + DISK_TIMEOUT - 0.1)
+    assert ticket not in a.levels
+    a.synced()
+    a.step(0.1)
+    assert a.levels[ticket] == 1
+
+
+def test_a_disk_of_its_own_is_not_waited_for_for_ever() -> None:
+    (a,) = mesh("a")
+    a.durable = False
+    ticket = write(a)
+    a.step(ACK_TIMEOUT + DISK_TIMEOUT + 0.1)
+    assert a.levels[ticket] == 0
 
 
 def test_a_peer_that_dies_meanwhile_is_not_waited_for() -> None:

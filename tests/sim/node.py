@@ -340,11 +340,11 @@ class SimNode:
 
     def _written(self, batches: int) -> None:
         if self.disk.full:
-            self.stalled = True
+            self.stalled = self.core.replicator.stalled = True
             self.hits["write refused by a full disk"] += 1
             self._later(0.5, lambda: self._written(batches))
             return
-        self.stalled = False
+        self.stalled = self.core.replicator.stalled = False
         for _ in range(batches):
             self._appends.popleft()()
         self._writing = False

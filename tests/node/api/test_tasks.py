@@ -1,5 +1,6 @@
 """Tasks over real HTTP: create, batch, list, look closer, control."""
 
+import asyncio
 import io
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 from aiohttp import ClientSession
 
+from node.api.batch import TOGETHER
 from node.api.problems import refuse
 from node.client import Client, ProblemError
 from node.schema import Problem
@@ -110,6 +112,27 @@ async def test_a_refused_name_keeps_back_no_other_line(client: Client) -> None:
     answer = await client.submit_batch(lines({**NAMED, "priority": 1}, GOOD))
     assert [task is not None for task in answer.ids] == [False, True]
     assert answer.rejected[0].problem.status == 409
+
+
+async def test_many_names_in_one_batch_do_not_all_wait_for_the_disk_together(
+    server: Server, client: Client
+) -> None:
+    class Counting(MemoryService):
+        now = most = 0
+
+        async def submit(self, *arguments: Any, **named: Any) -> Any:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.now -= 1
+            return await super().submit(*arguments, **named)
+
+    server.service.__class__ = Counting
+    answer = await client.submit_batch(lines(*({**GOOD, "name": f"n{number}"} for number in range(700))))
+    assert answer.accepted == 700
+    assert isinstance(server.service, Counting)
+    assert server.service.most == TOGETHER
 
 
 async def test_a_full_disk_answers_the_whole_batch(server: Server, http: ClientSession) -> None:
