@@ -18,7 +18,9 @@ are over go to the archive (`storage.archive`), the others stay with their newes
 before the fold are let go. A replica that lacks envelopes from before another's fold gets that fold instead, and takes
 of it what is of authors that the other is ahead of. What was dropped there is dropped here; what only this one had
 accepted stays, since its author's head says so. Late updates of folded segments are read by the pre-pass alone, which
-is exact because every key has one author whose updates come in order.
+is exact because every key has one author whose updates come in order. Whether such an update goes on at its author's
+clock nobody knows any more: of a member gone wrong, a replica that has folded may take an update that one that has not
+refuses. The latter gets the author's facts with the next fold of the former; nobody else's are touched.
 
 This replaces segments that are copied forward one by one, as first drawn: that needed agreement of all replicas on
 when a copy is complete, and a second numbering; a fold needs nobody, and the same digests go on to compare replicas.

@@ -1,8 +1,9 @@
 """Hostile updates through the acceptance path: a ledger that takes envelopes from members gone wrong.
 
 One *life* is a ledger, two hostile authors beside an honest one, and some envelopes. After each: what was
-refused has changed nothing; what was accepted can be read. At the end of a life the ledger is built again
-from what it accepted, goes on being written to, and its documents are encoded anew and synced.
+refused has changed nothing; what was accepted can be read. At the end of a life the ledger is built again as a node
+does at its start, from its last fold and what it accepted since; it goes on being written to, and its documents are
+encoded anew and synced.
 """
 
 import random
@@ -14,6 +15,7 @@ from pycrdt import Doc, Map
 
 from state import envelope as envelopes
 from state import join, model
+from state.base import Base
 from state.envelope import BadEnvelope, Envelope, SegmentId, Writer
 from state.ledger import Gap, Ledger
 from state.prepass import ROOT
@@ -42,7 +44,9 @@ class Life:
 
     def __post_init__(self) -> None:
         self.ledger = self._empty()
+        self.base: Base | None = None
         self.accepted: list[Envelope] = []
+        """Since the last fold"""
         self.segment = SegmentId(3, HONEST, 1)
         self.authors = [Author(ONE, self.rng.getrandbits(52) + 1), Author(TWO, self.rng.getrandbits(30) + 1)]
         self._hostile = Hostile(self.rng)
@@ -91,6 +95,7 @@ class Life:
     def _fold(self) -> None:
         """The documents go; what comes now is for the next segment."""
         self.ledger.fold()
+        self.base, self.accepted = self.ledger.base(), []
         self.counts["folds, not updates"] += 1
         self.segment = SegmentId(3, HONEST, self.segment.number + 1)
         for author in self.authors:
@@ -125,6 +130,8 @@ class Life:
     def finish(self) -> None:
         """I11, and: written to, encoded and synced as if nothing had been."""
         again = self._empty()
+        if self.base is not None:
+            again.adopt(self.base)
         for item in self.accepted:
             again.apply(item)
         assert again.content_hash() == self.ledger.content_hash(), "the log gives another content"

@@ -42,6 +42,8 @@ ODD_KEYS = (
     b"k\x00k",
     b"k" * 5000,
 )
+LARGE = 1 << 20
+"""Bytes of a value that is refused for its size; an update of sixty of them would only fill the memory of the fuzzer"""
 GC, SKIP, DELETED, JSON, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, DOC, MOVE = (
     0,
     10,
@@ -167,7 +169,7 @@ class Hostile:
         return self.rng.choice(ODD_NUMBERS) if self.rng.random() < 0.06 else None
 
     def _structs(self, aim: Aim, key: bytes, data: bytes) -> tuple[bytes, ...]:
-        many = 1 if self.rng.random() < 0.7 else self.rng.choice((2, 3, 8, 60))
+        many = 1 if self.rng.random() < 0.7 or len(data) > LARGE else self.rng.choice((2, 3, 8, 60))
         return tuple(self._struct(aim, key + b"|%d" % n * (n > 0), data, n) for n in range(many))
 
     def _struct(self, aim: Aim, key: bytes, data: bytes, n: int) -> bytes:
