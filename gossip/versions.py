@@ -26,13 +26,14 @@ unknown kind in a gossip packet cost the whole packet); leases and locks; a newc
 (`node.transport.hello`). Who speaks 1 cannot join through one who speaks 2, nor the other way round; members stay
 members. Nothing is folded before the whole mesh speaks 2: an older replica that lacked what a fold let go could never
 get it. 3: slots have home regions (an older node takes part in region `local` alone), and messages to another region
-are deflated (rule 6: `PACKED` of `node.messages`, only to nodes that speak 3).
+are deflated (rule 6: `PACKED` of `node.messages`, only to nodes that speak 3). 4: voters forget old locks, and keep one
+promise in place of them all (`node.leases.acceptor.FLOOR`).
 """
 
 from collections.abc import Iterable
 from typing import Protocol
 
-PROTOCOL = 3
+PROTOCOL = 4
 OLDEST = 1
 
 

@@ -18,7 +18,7 @@ from node.comparing import FAR_INTERVAL, Comparing
 from node.effects import Effect, Send, Settled
 from node.execution.executor import Credit, Executor
 from node.execution.jobs import Job, Report
-from node.leases.core import LeaseConfig, Leases
+from node.leases.core import FORGETS, LeaseConfig, Leases
 from node.leases.gate import Gate
 from node.leases.proposer import Result
 from node.leases.wire import LeaseToken
@@ -89,6 +89,7 @@ class Core:
         self.custody = Custody(self.replicator, self.ownership, self.table.mine.__contains__)
         self.table.has_all = self.custody.holds
         self.table.homeless = self.leases.maps.homeless
+        self.leases.forgets = lambda: self.protocol >= FORGETS
         self.listeners: list[Callable[[int, list[Change], Writer], None]] = []
         self.recall: Callable[[int, str], Sequence[Kept]] = lambda _slot, _batch: ()
         """The facts of an archived batch, which is alive from then on; none if it is alive or not archived"""

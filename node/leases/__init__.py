@@ -8,6 +8,9 @@ granted the same token again.
 
 - A voter answers only when what it promises is durable. It refuses an epoch that is not above its promise, also an
   equal one of another writer, and any other writer while its grant may be in force.
+- A lock that nobody can have held for an hour is forgotten, so that locks with ever new names fill neither memory nor
+  the exchange of maps: the voter keeps the largest epoch of all that it forgot, and grants no lock one that is not
+  above that. Epochs of a name skip, and only grow.
 - The holder counts from the time at which it *sent* the request: it stops at `sent + ttl - margin`. A voter waits
   `ttl + margin` after it last granted; after a restart, from the restart. The margin is 2/15 of the ttl, which covers
   clocks that drift by 1 % against each other, and the time that a stop takes.

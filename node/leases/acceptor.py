@@ -8,6 +8,11 @@ from gossip.identity import NodeId
 from node.leases.wire import Ask, LeaseToken, Promise, Told, margin
 
 NOBODY: LeaseToken = (0, "", 0)
+LOCKS = "lock/"
+"""How the names of locks begin. There may be any number of them, so they are forgotten in time."""
+FLOOR = ""
+"""The name of the promise that stands for all that were forgotten: no lock is taken with an epoch that is not above it.
+It is kept, sent and merged as any other."""
 
 
 class Acceptor:
@@ -44,18 +49,36 @@ class Acceptor:
         return self._told(ask, now, ok=True)
 
     def epoch(self, name: str) -> int:
-        promise = self.promises.get(name)
-        return promise.promised[0] if promise is not None else 0
+        """The largest that was promised, or may have been."""
+        bound = [self.promises.get(name), self.promises.get(FLOOR) if name.startswith(LOCKS) else None]
+        return max((promise.promised[0] for promise in bound if promise is not None), default=0)
+
+    def forget(self, now: float, after: float) -> None:
+        """Forget the locks that nobody can have held for `after` seconds. Any majority that is asked about one of them
+        has a voter that granted its last token, and that knows it, or a floor that is not below it."""
+        over = [
+            promise
+            for name, promise in self.promises.items()
+            if name.startswith(LOCKS) and now >= self._until.setdefault(name, now) + after
+        ]
+        if not over:
+            return
+        for promise in over:
+            del self.promises[promise.name], self._until[promise.name]
+            self._last.pop(promise.name, None)
+        floor = max(self.epoch(LOCKS), *(promise.promised[0] for promise in over))
+        self._put(Promise(FLOOR, (floor, "", 0)))
 
     def _take(self, ask: Ask, now: float) -> bool:
         promise = self.promises.get(ask.name)
-        if promise is not None and promise.grant != ask.token:
-            if ask.token[0] <= promise.promised[0]:
-                return False
-            in_force = promise.grant is not None and now < self._until.get(ask.name, now)
-            if in_force and promise.grant is not None and promise.grant[1:] != ask.token[1:]:
-                return False
         renewed = promise is not None and promise.grant == ask.token
+        if not renewed:
+            if ask.token[0] <= self.epoch(ask.name):
+                return False
+            grant = promise.grant if promise is not None else None
+            in_force = grant is not None and now < self._until.get(ask.name, now)
+            if in_force and grant is not None and grant[1:] != ask.token[1:]:
+                return False
         ttl = max(ask.ttl, promise.ttl) if renewed and promise is not None else ask.ttl
         self._put(Promise(ask.name, ask.token, ask.token, ttl, ask.note))
         until = now + ask.ttl + margin(ask.ttl)
@@ -75,10 +98,10 @@ class Acceptor:
     def _told(self, ask: Ask, now: float, *, ok: bool) -> Told:
         promise = self.promises.get(ask.name)
         if promise is None:
-            return Told(ask.round, ok)
+            return Told(ask.round, ok, self.epoch(ask.name))
         left = self._until.get(ask.name, now) - margin(promise.ttl) - now
         grant = promise.grant if left > 0 else None
-        return Told(ask.round, ok, promise.promised[0], grant, max(0.0, left), promise.note)
+        return Told(ask.round, ok, self.epoch(ask.name), grant, max(0.0, left), promise.note)
 
     def merge(self, promises: Iterable[Promise], now: float) -> None:
         """What another voter has promised binds this one too; its grants count from now."""

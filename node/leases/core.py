@@ -20,6 +20,10 @@ from sharding.placement import Candidate
 
 EXCHANGE_INTERVAL = 0.5
 """Seconds between two questions to those who have not said that they have the newest map."""
+FORGET_INTERVAL, FORGET_AFTER = 600.0, 3600.0
+"""Seconds between two looks for locks to forget, and for which nobody can have held them."""
+FORGETS = 4
+"""The protocol that has `acceptor.FLOOR`."""
 MAX_TRIES = 8
 """Larger epochs that one request tries."""
 
@@ -51,6 +55,8 @@ class Leases:
         self.acceptor = Acceptor()
         self.keeper = Keeper(me, boot, config.ttl, rng, self._keeper_round)
         self.founded = False
+        self.forgets: Callable[[], bool] = lambda: True
+        """Whether all voters understand what stands for locks that were forgotten."""
         self.live: frozenset[NodeId] = frozenset()
         self._rng = rng
         self._now = 0.0
@@ -63,7 +69,7 @@ class Leases:
         # An answer to an earlier life of this node is to none of our questions.
         self._serial = self.maps.number = int(boot) << 32
         self._votes_from = self._settled_at = 0.0
-        self._next_exchange = 0.0
+        self._next_exchange = self._next_forget = 0.0
         self._dirty = False
         self._batch = self._kept = 0
         self._outbox: list[Send] = []
@@ -155,6 +161,10 @@ class Leases:
                 self._conclude(number, found)
         if self._vain:
             self._vain = {number: vain for number, vain in self._vain.items() if now < vain[2]}
+        if now >= self._next_forget:
+            self._next_forget = now + FORGET_INTERVAL
+            if self.forgets():
+                self.acceptor.forget(now, FORGET_AFTER)
         if self.maps.open and now >= self._next_exchange:
             self._next_exchange = now + EXCHANGE_INTERVAL
             self._ask_for_maps()

@@ -1,6 +1,7 @@
 """The production lease core on simulated clocks, network and disk, with everything going wrong; I3 is checked at every
 grant."""
 
+import functools
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from tests.sim.clock import Clock
 
 DRIFT = 0.01
 SLOTS = 2
-NAMES = ("x", "y")
+NAMES = ("lock/x", "slot/y")
+IDLE = 7.0
+"""Seconds after which a lock that nobody renews is free"""
 CONFIG = LeaseConfig(ttl=5.0, stable_after=0.5)
 
 
@@ -133,7 +136,7 @@ class Peer:
     def use(self) -> None:
         rng = self.world.rng
         for number, name in enumerate(NAMES):
-            if name in self.asking:
+            if name in self.asking or (name == NAMES[0] and self.world.clock.now < self.world.idle_until):
                 continue
             hold = self.holds.get(name)
             if hold is not None and self.local >= hold.until:
@@ -179,6 +182,7 @@ class World:
         self.busy_until: dict[NodeId, float] = {}
         self.loss = self.rng.choice((0.0, 0.05, 0.2))
         self.calm = False
+        self.idle_until = 0.0
 
     def member(self, name: NodeId, weight: float = 1.0) -> Member:
         return Member(name, Boot(1), 0, State.ALIVE, name, Meta(name=name, weight=weight), 0.0)
@@ -244,7 +248,7 @@ class World:
         changes = 0
         while self.clock.now < self.seconds:
             self.clock.run_for(self.rng.uniform(0.2, 4))
-            kind = self.rng.choice(("crash", "freeze", "cut", "heal", "map", "none"))
+            kind = self.rng.choice(("crash", "freeze", "cut", "heal", "map", "forget", "none"))
             if kind == "map":
                 changes += 1
                 if changes > 2:
@@ -269,6 +273,19 @@ class World:
         if peer.up and not peer.frozen:
             peer.frozen = True
             self.clock.after(self.rng.uniform(0.5, 9), peer.thaw)
+
+    def forget(self) -> None:
+        """For a while nobody wants the lock; then voters forget it."""
+        self.idle_until = self.clock.now + IDLE
+        self.clock.after(IDLE, self.forgotten)
+
+    def forgotten(self) -> None:
+        peers = list(self.peers.values())
+        for peer in self.rng.sample(peers, self.rng.randint(1, len(peers))):
+            if peer.up and not peer.frozen:
+                known = NAMES[0] in peer.leases.acceptor.promises
+                peer.run(functools.partial(peer.leases.acceptor.forget, peer.local, 0.0))
+                self.seen["forgotten"] += known and NAMES[0] not in peer.leases.acceptor.promises
 
     def cut(self) -> None:
         self.sides = {name: self.rng.randrange(2) for name in self.peers}

@@ -34,5 +34,6 @@ def test_i3_no_two_hold_one_lease(size: int) -> None:
             "freeze",
             "cut",
             "map",
+            "forgotten",
         ):
             assert seen[path] > 0, f"{path} never happened: {seen}"

@@ -7,7 +7,7 @@ import msgspec
 from gossip.identity import Boot, NodeId
 from node import messages
 from node.effects import Send
-from node.leases.acceptor import Acceptor
+from node.leases.acceptor import FLOOR, Acceptor
 from node.leases.core import LeaseConfig, Leases
 from node.leases.proposer import Result
 from node.leases.wire import Ask, Known, LeaseToken, PlainMap, Told
@@ -53,6 +53,30 @@ def test_what_is_undone_late_does_not_undo_a_later_grant() -> None:
     assert voter.handle(NodeId("a"), msgspec.structs.replace(first, round=2), 0.1).ok
     voter.handle(NodeId("a"), Ask(1, "undo", "x", first.token), 0.2)
     assert not voter.handle(NodeId("b"), take(6, "b"), 1.0).ok
+
+
+def test_a_lock_that_was_forgotten_gets_no_smaller_epoch() -> None:
+    voter = Acceptor()
+    asked = Ask(1, "take", "lock/t/one", (7, "a", 1), TTL)
+    assert voter.handle(NodeId("a"), asked, 100.0).ok
+    voter.forget(100.0 + TTL + MARGIN + 9.9, 10.0)
+    assert "lock/t/one" in voter.promises, "too early"
+    voter.forget(100.0 + TTL + MARGIN + 10.0, 10.0)
+    assert set(voter.promises) == {FLOOR}
+    after = Acceptor()
+    for promise in voter.promises.values():
+        after.merge([promise], 200.0)
+    for one in (voter, after):
+        told = one.handle(NodeId("b"), msgspec.structs.replace(asked, token=(7, "b", 1)), 200.0)
+        assert (told.ok, told.promised) == (False, 7)
+        assert one.handle(NodeId("b"), msgspec.structs.replace(asked, token=(8, "b", 1)), 200.0).ok
+
+
+def test_the_lease_of_a_slot_is_never_forgotten() -> None:
+    voter = Acceptor()
+    assert voter.handle(NodeId("a"), take(1, "a"), 0.0).ok
+    voter.forget(1e6, 0.0)
+    assert "x" in voter.promises
 
 
 class Proposal:
