@@ -90,6 +90,7 @@ class Pipeline:
                 await self.close()
                 self.progress.roll_back()
                 self._dirty, self._bytes = False, 0
+                self._committed_at = self._now()  # else who lost a race would commit each batch by itself
                 if before == stuck:
                     raise Retryable("a sink says that its position has moved, but it has not") from None
                 stuck = before

@@ -323,7 +323,13 @@ class Leasing:
             self.table.backlog.push(work)
 
     def holding(self, node: NodeId, keys: list[JobKey]) -> None:
-        """What the node still has of our leases; older ones that are not among them were lost."""
+        """What the node still has of our leases; older ones that are not among them were lost. Those that another has
+        by now, as this node was out of sight for a while, are stopped here: two would undo each other's work.
+        """
+        for key in keys:
+            token = self._elsewhere(node, key)
+            if token is not None:
+                self.table.effects.append(Send(node, messages.Revoke([key], token, drain=False)))
         before = self.table.now - LOST_AFTER
         held = set(keys)
         by_batch: dict[tuple[int, str], set[int]] = {}
@@ -348,6 +354,22 @@ class Leasing:
                     and run.job_key(str(work.id), shard) not in held
                 }
                 self._release(work, lost)
+
+    def _elsewhere(self, node: NodeId, key: JobKey) -> Token | None:
+        """The token of the job if it is leased to another node."""
+        task = parse(key.task)
+        if task is None:
+            return None
+        group = self.table.group_of(task.slot, task.batch, task.place)
+        if group is not None:
+            return self.table.mine.get(task.slot) if group.leased[task.place][0] != node else None
+        work = self.table.works.get((task.slot, task.batch, task.place))
+        run = work.run if work is not None else None
+        if run is None or run.name != key.run:
+            return None
+        shard = run.shard_of(key)
+        held = any(shard is other and other.node != node for other in run.leased())
+        return run.token if held else None
 
 
 def _range(section: RangeSpec) -> Range:

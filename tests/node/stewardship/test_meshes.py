@@ -5,6 +5,7 @@ import pytest
 from gossip.member import State
 from node import messages
 from node.core import Core
+from node.execution.executor import HOLDING_INTERVAL
 from node.stewardship.ownership import OwnershipConfig
 from tests.node.stewardship.desk import Desk, member, run_all, settle, spec
 
@@ -144,6 +145,32 @@ def test_a_dead_executors_shards_are_given_to_others() -> None:
             desk.end(job)
     run_all(rest, 0.5)
     assert steward.state(task) == "succeeded"
+
+
+@pytest.mark.parametrize(("kind", "tasks"), [("many", 1), ("solo", 30)])
+def test_an_executor_that_was_taken_for_dead_stops_what_others_have_by_now(kind: str, tasks: int) -> None:
+    """Else both would go on, and each would find again and again that the other has moved the sink's position."""
+    desks = mesh("a", "b", "c")
+    for desk in desks:
+        desk.submit(*[spec(kind)] * tasks)
+    settle(*desks)
+    for desk in desks:
+        for job in desk.waiting("plan"):
+            desk.plan(job, *"wxyz")
+    run_all(desks, 1.0)
+    away = desks[0]
+    rest = desks[1:]
+    for desk in rest:
+        desk.join(*(member(d.name) for d in rest), member(away.name, state=State.DEAD, since=away.now))
+    run_all(rest, 1.5)
+    twice = {job.key for desk in rest for job in desk.jobs.values()} & away.jobs.keys()
+    assert twice, "nothing of it was given to others"
+    away.now = rest[0].now
+    for desk in desks:
+        desk.join(*(member(d.name) for d in desks))
+    run_all(desks, 2 * HOLDING_INTERVAL)
+    assert {key for key, drain in away.stops if not drain} == twice
+    assert not any(desk.stops for desk in rest)
 
 
 def test_a_lost_lease_is_given_again() -> None:
