@@ -296,25 +296,30 @@ class Core:
     def _changed(self, slot: int, changes: list[Change], author: Writer) -> None:
         if self._loading:
             return
-        self._recall(slot, changes)
+        newer = self._recall(slot, changes)
+        changes = [change for change in changes if change[0] not in newer]
         self.steward.changed(slot, changes, author)
         for listener in self.listeners:
             listener(slot, changes, author)
 
-    def _recall(self, slot: int, changes: list[Change]) -> None:
-        """Bring archived batches back that somebody writes about, before anyone takes them for new ones."""
+    def _recall(self, slot: int, changes: list[Change]) -> set[str]:
+        """Bring archived batches back that somebody writes about, before anyone takes them for new ones; the keys of
+        what came back, which is never older than what was written.
+        """
         ledger = self.replicator.ledgers[slot]
         about = [
             batch
             for key, _ in changes
             if (batch := batch_of(key)) and (key[0] == "b" or not ledger.batches[batch].parts)
         ]
+        back: set[str] = set()
         for batch in dict.fromkeys(about):
             facts = self.recall(slot, batch)
             if facts:
-                self.replicator.thaw(slot, facts)
+                back |= self.replicator.thaw(slot, facts)
             elif not ledger.batches[batch].parts:
                 self.strangers.add((slot, batch))
+        return back
 
     def _gone(self, slot: int, batches: list[str]) -> None:
         self.steward.forget(slot, batches)

@@ -150,9 +150,11 @@ class Replicator:
             self._on_gone(base.slot, dropped)
         self._tell(base.slot, changes)
 
-    def thaw(self, slot: int, facts: Iterable[Kept]) -> None:
-        """An archived batch is wanted again."""
-        self._tell(slot, self.ledger(slot).thaw(facts))
+    def thaw(self, slot: int, facts: Iterable[Kept]) -> set[str]:
+        """An archived batch is wanted again; the keys that it brought."""
+        changes = self.ledger(slot).thaw(facts)
+        self._tell(slot, changes)
+        return {key for key, _ in changes}
 
     def _tell(self, slot: int, changes: list[Change]) -> None:
         by_author: dict[Writer, list[Change]] = {}

@@ -341,13 +341,15 @@ class Ledger:
         """Take the facts of an archived batch back; what changed."""
         changes: list[Change] = []
         for fact in facts:
-            if fact.key in self._kept or fact.key in self._places:
+            place = self._places.get(fact.key)
+            if (place and place.seq >= fact.seq) or (fact.key in self._kept and place is None):
                 continue
-            newest = self._overtaken(fact)
-            if (change := self._adopt_fact(newest, None)) is not None:
+            if (change := self._adopt_fact(self._overtaken(fact), None)) is not None:
                 changes.append(change)
                 if fact.key[0] == "b":
                     self._late[fact.key] = _ANY
+            if place is not None:  # an older value came first; the author's next update goes on from that
+                self._entries[place.client, place.clock] = fact.key
         return changes
 
     def _overtaken(self, fact: Kept) -> Kept:
@@ -368,9 +370,7 @@ class Ledger:
         return self._hash
 
     def content_hash(self) -> bytes:
-        """16 bytes over what every author ever wrote, in order, folded or not; for checks of replicas against each
-        other.
-        """
+        """16 bytes over what every author ever wrote, in order, folded or not; for checks of replicas."""
         digest = hashlib.blake2b(digest_size=16)
         for author in sorted(self.heads):
             digest.update(f"{author}:{self.heads[author]}".encode() + self._chains.get(author, b""))

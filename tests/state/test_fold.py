@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from state import base, model
 from state.envelope import Writer
 from state.ledger import Ledger
-from state.model import Part, Wish
+from state.model import Part, RunFact, Wish
 from tests.state.test_ledger import AUTHORS, BATCHES, World, meaning
 
 
@@ -92,6 +92,12 @@ def test_an_archived_batch_comes_back_as_it_was(seed: int, before: int, after: i
     assert meaning(one) == meaning(world.ledgers[AUTHORS[1]])
 
 
+def told(of: Ledger) -> object:
+    """Its meaning, whatever envelopes it has it from."""
+    _, _, _, *facts = meaning(of)
+    return facts
+
+
 def written(world: World, replica: Ledger, author: Writer, batch: str) -> None:
     part = Part("t", "key", 1, 0, 1, [b"{}"], author)
     facts: list[tuple[str | None, str, model.Fact]] = [(batch, model.key_of("b", batch, 0, author), part)]
@@ -142,6 +148,33 @@ def test_facts_of_a_batch_that_was_archived_wait_for_it() -> None:
     assert not here.batches["p"].parts
     here.thaw(rows["p"])
     assert meaning(here) == meaning(other)
+
+
+@pytest.mark.parametrize("heard", [1, 2, 3, 4])
+@pytest.mark.parametrize("folded", [False, True])
+def test_what_was_archived_is_not_undone_by_older_updates_that_come_late(heard: int, folded: bool) -> None:
+    """The archive has the newest value of a run, and its author's updates come one after another."""
+    world = World(1)
+    here, author = world.ledger(), AUTHORS[0]
+    written(world, world.ledgers[author], author, "p")
+    key = model.key_of("r", "p", 0, "submit", author)
+    for state in ("running", "running", "failed", "succeeded"):
+        fact: tuple[str | None, str, model.Fact] = ("p", key, RunFact((1, "a", 1), state, 1, 1))
+        world.envelopes[author] += world.ledgers[author].write(author, [fact])[0]
+    whole = told(world.ledgers[author])
+    row = world.ledgers[author].fold(over=["p"])["p"]
+    for envelope in world.envelopes[author][: 1 + heard]:
+        here.apply(envelope)
+    if folded:
+        here.fold()
+    here.thaw(row)
+    assert told(here) == whole
+    for envelope in world.envelopes[author][1 + heard :]:
+        here.apply(envelope)
+        assert told(here) == whole
+    assert not here.unresolved
+    here.fold()
+    assert told(here) == whole
 
 
 @pytest.mark.parametrize("data", [b"", b"\x91\x09", b"\x97\x63\x01\x80\x80\x80\x90\x90"])

@@ -104,7 +104,7 @@ class World:
                 return None, model.key_of("e", author), Claim(n)
 
 
-def meaning(of: Ledger) -> object:
+def meaning(of: Ledger) -> list[object]:
     """Everything that anyone could ask of the ledger, joined."""
     result: list[object] = [of.claim(), of.hash, of.content_hash()]
     for name, batch in sorted(of.batches.items()):
