@@ -210,7 +210,9 @@ class Executor:
         local = self._outbox.pop(self.me, [])
         if self._outbox:
             mine = self.credit()
-            share = Credit(mine.solo // (len(self._peers) + 1), -(-mine.other // (len(self._peers) + 1)))
+            asking = len(self._peers) + 1
+            # Rounded up: many peers would each be told of no room on a node that is idle.
+            share = Credit(-(-mine.solo // asking), -(-mine.other // asking))
             for owner, reports in self._outbox.items():
                 self._effects.append(Send(owner, messages.Reports(reports, share)))
             self._outbox.clear()

@@ -207,3 +207,30 @@ def test_owners_are_told_what_is_held_and_peers_what_is_free() -> None:
     }
     assert set(credit) == {OLD, NEW}
     assert all(given[1] <= 3 for given in credit.values())
+
+
+def test_each_of_many_peers_has_room_for_one_job_while_there_is_any() -> None:
+    """Shares that are rounded down are nothing for everybody, and a job that may run here alone never ran."""
+    bench = Bench(concurrency=4)
+    peers = frozenset(NodeId(f"peer-{number}") for number in range(9))
+    bench.executor.members(peers | {ME})
+    for _ in range(300):
+        job = bench.job(kind="solo")
+        bench.lease(job)
+        bench.say(job, "done", seconds=10.0)
+        bench.executor.noted([job.key])
+    assert _told(bench, HOLDING_INTERVAL) == dict.fromkeys(peers, Credit(1, 1))
+    taken = [bench.job(kind="solo") for _ in range(4)]
+    for job in taken:
+        bench.lease(job)
+    assert _told(bench, 2 * HOLDING_INTERVAL) == dict.fromkeys(peers | {OLD}, Credit(0, 1))
+
+
+def _told(bench: Bench, now: float) -> dict[NodeId, Credit]:
+    """What each peer hears of the room here."""
+    bench.executor.tick(now)
+    return {
+        effect.to: Credit(*effect.message.credit)
+        for effect in bench.executor.flush()[0]
+        if isinstance(effect, Send) and isinstance(effect.message, messages.Reports)
+    }
