@@ -41,7 +41,7 @@ from state.model import Fact
 
 class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`slots` is fixed for a region; only the simulator uses fewer. `concurrency`: long jobs at once on this
-    node.
+    node. `protocol`: the newest that this node speaks; only the simulator speaks an older one.
     """
 
     region: str = LOCAL
@@ -51,6 +51,7 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     far_interval: float = FAR_INTERVAL
     ownership: OwnershipConfig = OwnershipConfig()
     leases: LeaseConfig = LeaseConfig()
+    protocol: int = PROTOCOL
 
 
 class Core:
@@ -110,12 +111,13 @@ class Core:
     @property
     def protocol(self) -> int:
         """What the mesh speaks; who is dead may come back as it was."""
-        return spoken(m.meta for m in self.ownership.members.values() if m.state is not State.LEFT)
+        known = [m.meta for m in self.ownership.members.values() if m.state is not State.LEFT]
+        return min(self.config.protocol, spoken(known))
 
     def protocol_of(self, node: NodeId) -> int:
         """The newest protocol that both this node and another speak; the oldest while it is unknown."""
         member = self.ownership.members.get(node)
-        return OLDEST if member is None else min(PROTOCOL, member.meta.protocol)
+        return OLDEST if member is None else min(self.config.protocol, member.meta.protocol)
 
     def steward_of(self, slot: int) -> NodeId | None:
         return self.ownership.steward(slot, self.replicator.ledgers.get(slot), self._now)

@@ -3,7 +3,7 @@
 from structlog import get_logger
 
 from gossip.member import LIVE, Meta
-from gossip.versions import OLDEST, PROTOCOL
+from gossip.versions import OLDEST
 from node import messages
 from node.api.problems import refuse
 from node.config import Config
@@ -107,7 +107,7 @@ class Presence:
             ready=self.able,
             http=self.url,
             reason=self._why_not().encode()[:REASON_BYTES].decode(errors="ignore"),
-            protocol=PROTOCOL,
+            protocol=self._core.config.protocol,
             oldest=OLDEST,
         )
 

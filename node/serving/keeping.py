@@ -291,9 +291,12 @@ class Keeping:
 
     # ---- to and from other replicas
 
+    def takes_bases(self, to: NodeId) -> bool:
+        return self.core.protocol_of(to) >= messages.BasePiece.since
+
     def offer(self, to: NodeId, slot: int) -> None:
         """Send the slot's archive and base, one slot after the other."""
-        if (to, slot) not in self._offered and self.core.protocol_of(to) >= messages.BasePiece.since:
+        if (to, slot) not in self._offered and self.takes_bases(to):
             self._offered.add((to, slot))
             self._offers.put_nowait((to, slot))
 

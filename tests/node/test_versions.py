@@ -124,3 +124,14 @@ def test_what_a_peer_does_not_speak_is_withheld_from_it_alone(message: Message, 
     ]
     assert sent == reached
     assert desk.core.withheld == 3 - len(reached)
+
+
+def test_a_node_of_an_older_version_says_nothing_that_it_does_not_know() -> None:
+    desk = Desk("a", protocol=1)
+    desk.join(member("a"), member("new"))
+    desk.core.flush()
+    desk.core.replicator._effects += [Send(NodeId("new"), Digest(b"")), Send(NodeId("new"), Recent())]
+    said = [effect.message for effect in desk.core.flush() if isinstance(effect, Send)]
+    assert Digest(b"") in said
+    assert Recent() not in said
+    assert desk.core.protocol == 1

@@ -9,6 +9,7 @@ from gossip.member import State
 from gossip.own import Own
 from node.execution.executor import FINAL, Executor
 from node.replication import Replicator
+from node.serving.keeping import Keeping
 from node.stewardship.leasing import Leasing
 from node.stewardship.recording import Recording
 from node.stewardship.steward import Steward
@@ -36,6 +37,7 @@ REQUIRED = (
     "submitted again", "repeat recognised", "incremental run succeeded", "deleted task stayed deleted",
     "run succeeded", "run cancelled", "ledger folded", "batch archived", "base taken",
     "base taken by one that was ahead elsewhere", "batch brought back", "late update of a folded segment",
+    "left to be upgraded", "message withheld from an older node", "nothing folded because of an older node",
 )  # fmt: skip
 """None of these is at zero over many seeds."""
 ENOUGH = 100
@@ -208,6 +210,9 @@ def _of_others(hits: Hits) -> list[Change]:
             run = batch.task(int(parts[2])).run(parts[3])
             hits["two plans of one run"] += bool(run.plans) and parts[4] not in run.plans
 
+    def due(self: Keeping, now: float) -> None:
+        hits["nothing folded because of an older node"] += not self.allowed
+
     def fold(self: Ledger, over: Any = (), gone: Any = ()) -> None:
         hits["ledger folded"] += 1
         hits["batch archived"] += len(over)
@@ -231,6 +236,7 @@ def _of_others(hits: Hits) -> list[Change]:
     return [
         _counted(Own, "_refute", refute),
         _counted(Index, "_fact", index_fact),
+        _counted(Keeping, "_due", due),
         _counted(Ledger, "fold", fold),
         _counted(Ledger, "adopt", adopt),
         _counted(Ledger, "thaw", thaw),

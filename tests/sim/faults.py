@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.sim.disk import Name
 from tests.sim.network import Link
 from tests.sim.node import SimNode
+from tests.sim.upgrade import Upgrade
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -29,6 +30,7 @@ class Faults:
         self._over = False
         if "clock" in self.enabled:
             self._set_clocks()
+        self.upgrade = Upgrade(world, self.rng) if "rolling upgrade" in self.enabled else None
 
     def _set_clocks(self) -> None:
         """Each node's clock is wrong in its own way: seconds of any length, another time of day."""
@@ -39,7 +41,7 @@ class Faults:
             node.skew = self.rng.randint(-60_000, 60_000)
 
     def strike(self) -> None:
-        able = [name for name in self.enabled if name != "clock"]
+        able = [name for name in self.enabled if name in ACTIONS]
         if not able:
             return
         fault = self.rng.choice(able)
@@ -53,7 +55,11 @@ class Faults:
         self._over = True
         self.world.network.heal()
         self._calm()
+        if self.upgrade is not None:
+            self.upgrade.finish()
         for node in self.world.members:
+            if node.up and node.left:
+                node.crash()
             node.disk.full, node.disk.delay = False, (0.001, 0.02)
             if node.up and node.frozen:
                 node.thaw()
@@ -233,4 +239,4 @@ ACTIONS: dict[str, Callable[[Faults, float], bool | None]] = {
     "older copy": Faults.older_copy,
     "empty disk": Faults.empty,
 }
-NAMES = (*ACTIONS, "clock")
+NAMES = (*ACTIONS, "clock", "rolling upgrade")

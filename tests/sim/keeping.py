@@ -133,8 +133,9 @@ class SimKeeping(Keeping):
         return opened[1]
 
     def offer(self, to: NodeId, slot: int) -> None:
-        for message in self.transfer(slot):
-            self._node.send(to, message)
+        if self.takes_bases(to):
+            for message in self.transfer(slot):
+                self._node.send(to, message)
 
     def look_once(self) -> None:
         for _ in self.look():

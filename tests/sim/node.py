@@ -6,13 +6,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from msgspec import structs
+
 from gossip.config import SwimConfig
 from gossip.effects import Changed, Conflict, Contact, Leave, Received, SetMeta, Tick
 from gossip.effects import Send as Gossip
 from gossip.identity import Boot, NodeId
-from gossip.member import Member, Meta
+from gossip.member import Member, Meta, State
 from gossip.swim import Swim
-from gossip.versions import PROTOCOL
 from node import messages
 from node.core import Core, CoreConfig
 from node.effects import Append, Effect, Keep, Resend, Run, Send, SendBase, Settled, Stop
@@ -99,6 +100,11 @@ class SimNode:
         """Whether a client gets an answer from it."""
         return self.up and not self.frozen and not self.stalled
 
+    @property
+    def left(self) -> bool:
+        """Whether it has taken its leave and waits for its end."""
+        return self.swim.members[self.name].state is State.LEFT
+
     # ---- life
 
     def start(self) -> None:
@@ -140,6 +146,7 @@ class SimNode:
 
     def crash(self) -> None:
         self.up = False
+        self.hits["message withheld from an older node"] += self.core.withheld
         self.life += 1
         self.disk.content.contacts = [(str(a), b) for a, b in self.swim.contacts()]
         self.network.unregister(self.name)
@@ -160,6 +167,10 @@ class SimNode:
         for callback in held:
             callback()
 
+    def speak(self, protocol: int) -> None:
+        """From its next start on it is of the version that has this protocol."""
+        self.config = structs.replace(self.config, protocol=protocol)
+
     def weigh(self, weight: float) -> None:
         """The operator changed its weight."""
         self.weight = weight
@@ -169,7 +180,8 @@ class SimNode:
     def _meta(self) -> Meta:
         ready = self.compared and not self.stalled
         return Meta(
-            name=self.name, region=self.config.region, ready=ready, weight=self.weight, protocol=PROTOCOL,
+            name=self.name, region=self.config.region, ready=ready, weight=self.weight,
+            protocol=self.config.protocol,
         )  # fmt: skip
 
     def _later(self, delay: float, callback: Callable[[], None]) -> None:
@@ -206,6 +218,8 @@ class SimNode:
             self._gossip(Received(NodeId(source), payload[1:]))
         else:
             message = messages.decode(payload[1:])
+            since = message.since
+            assert since <= self.config.protocol, f"{self.name} got a message that it cannot know: {since}"
             if isinstance(message, messages.Archived | messages.BasePiece):
                 self.keeping.received(NodeId(source), message)
             else:
@@ -310,7 +324,8 @@ class SimNode:
             case Stop(key, drain):
                 self.runner.stop(key, drain=drain)
             case Keep(batch, items):
-                self.disk.content.promises += items
+                if self.config.protocol >= messages.LeaseAsk.since:  # before, there was no such file
+                    self.disk.content.promises += items
                 self._later(0.01, lambda: self._kept(batch))
             case Settled(ticket, level):
                 self._watcher.settled(self, ticket, level)
