@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gossip.versions import PROTOCOL
+from node.core import Core
 from node.effects import Resend, Send, Settled
 from node.messages import Stored
 from node.replication import Replicator
@@ -273,3 +275,12 @@ def early_facts_are_dropped() -> list[Change]:
         return index
 
     return [around(Index, "_part", wrap)]
+
+
+# ---- versions
+
+
+@planted
+def newer_kinds_go_to_everybody() -> list[Change]:
+    """What an older node does not know is sent to it all the same."""
+    return [(Core, "protocol_of", lambda self, node: PROTOCOL)]

@@ -219,7 +219,9 @@ class SimNode:
         else:
             message = messages.decode(payload[1:])
             since = message.since
-            assert since <= self.config.protocol, f"{self.name} got a message that it cannot know: {since}"
+            assert since <= self.config.protocol, (
+                f"{self.name} got a {type(message).__name__}, which is newer"
+            )
             if isinstance(message, messages.Archived | messages.BasePiece):
                 self.keeping.received(NodeId(source), message)
             else:
