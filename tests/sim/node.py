@@ -1,6 +1,7 @@
 """A whole node in the simulator: the production machines of membership and of the node, on simulated time, network
 and disk. `SimNode` does what `node.app` does in production: it hands events in and carries effects out."""
 
+import functools
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -152,6 +153,13 @@ class SimNode:
         self.network.unregister(self.name)
         self.disk.crash()
 
+    def _outlived(self, boot: int) -> None:
+        """The mesh knows a later life, as the clock was set back: it stops, and is started again above that."""
+        self.hits["stopped for a later life"] += 1
+        self.crash()
+        self.disk.content.boot = max(self.disk.content.boot, boot)
+        self.start()
+
     def leave(self) -> None:
         self.core.executor.pause(paused=True)
         self.core.steward.give_away()
@@ -264,6 +272,8 @@ class SimNode:
                     self._watcher.member_changed(self, effect.member)
                 case Conflict():
                     self.hits["key seen twice"] += 1
+                    if effect.id == self.name and effect.boot > self.boot:
+                        self._later(0.0, functools.partial(self._outlived, effect.boot))
                 case _:
                     pass
         if changed:
