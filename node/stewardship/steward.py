@@ -192,10 +192,12 @@ class Steward:
             self._adopt_slot(slot)
             if ledger.claim()[1] not in ("", self.table.me) and self.table.has_work(slot):
                 self.table.token(slot)  # at once: its holder must not have it back the moment it returns
-        elif not mine and slot in self.table.mine:
-            again = self.table.ownership.outvotes(slot, ledger.claim()[1], self.table.now)
+        elif slot in self.table.mine and (not mine or self.table.overtaken(slot)):
+            again = mine or self.table.ownership.outvotes(slot, ledger.claim()[1], self.table.now)
             self._release_slot(slot)
-            if again:  # who was cut off has claimed it meanwhile: it stays here, under a newer token
+            if (
+                again
+            ):  # another has claimed it meanwhile and is gone, or was cut off: it stays, under a newer token
                 self.table.mine[slot] = None
                 self.table.token(slot)
                 self._adopt_slot(slot)

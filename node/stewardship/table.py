@@ -95,6 +95,11 @@ class Table:
             self.mine[slot] = token
         return token
 
+    def overtaken(self, slot: int) -> bool:
+        """Whether there is a larger claim than that of our token."""
+        held = self.mine[slot]
+        return held is not None and held < self.replicator.ledger(slot).claim()
+
     def leave(self, slot: int) -> None:
         """Steward the slot no more. Whoever does it again, and be it this node, does so under a newer token: what was
         leased under this one goes on for a while, unheard.

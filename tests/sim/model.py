@@ -13,6 +13,7 @@ from typing import Any
 
 from node.execution.jobs import Counts, Job, JobKey, Report
 from plugins.api import ShardPlan
+from state.model import Token
 from tests.sim.clock import Clock
 
 STEP = 0.25
@@ -42,14 +43,17 @@ class ModelSink:
         self.emitted: dict[str, float] = {}
         self.executions: Counter[Place] = Counter()
         self.refused = 0
+        self.accepted: Callable[[Place, Token], None] = lambda _place, _token: None
+        """Told of each commit that was taken, with the token of the lease under which it was made."""
 
-    def commit(self, place: Place, start: int, expected: int, to: int) -> bool:
+    def commit(self, place: Place, start: int, expected: int, to: int, token: Token) -> bool:
         """Compare-and-set of the shard's position, atomic with the records."""
         if self.positions.get(place, start) != expected:
             self.refused += 1
             return False
         self.positions[place] = to
         self.append(place, expected, to)
+        self.accepted(place, token)
         return True
 
     def append(self, place: Place, start: int, to: int) -> None:
@@ -189,7 +193,7 @@ class ModelRunner:
         if not self._compares(job):
             self.sink.append(place, position, to)
             self._count(job, position, to)
-        elif self.sink.commit(place, start, position, to):
+        elif self.sink.commit(place, start, position, to, job.token):
             self._count(job, position, to)
         else:
             to = self.sink.positions.get(place, start)

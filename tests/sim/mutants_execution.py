@@ -16,6 +16,7 @@ from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.steward import Steward
 from plugins import ordering
 from state import model
+from state.model import Token
 from tests.sim.model import ModelSink, Place
 from tests.sim.patching import Change, around
 
@@ -46,6 +47,12 @@ def suspects_lose_their_slots() -> list[Change]:
 def epoch_is_not_raised() -> list[Change]:
     """A new claim bears the epoch of the one that it replaces."""
     return [(table, "next_token", lambda claim, me, boot: (max(1, claim[0]), me, boot))]
+
+
+@planted
+def leases_under_a_replaced_claim() -> list[Change]:
+    """Who still has a slot from before another claimed it leases on as before, once the other is gone."""
+    return [(table.Table, "overtaken", lambda self, slot: False)]
 
 
 @planted
@@ -295,7 +302,7 @@ def _cursor_in(states: tuple[str, ...]) -> Change:
 def commit_without_comparing() -> list[Change]:
     """A sink takes what it is given, wherever its position is by then."""
 
-    def commit(self: ModelSink, place: Place, start: int, expected: int, to: int) -> bool:
+    def commit(self: ModelSink, place: Place, start: int, expected: int, to: int, token: Token) -> bool:
         self.positions[place] = to
         self.append(place, expected, to)
         return True
@@ -308,8 +315,8 @@ def position_without_the_data() -> list[Change]:
     """Who loses the comparison believes that what it had read is in the sink."""
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
-        def commit(self: ModelSink, place: Place, start: int, expected: int, to: int) -> bool:
-            if not real(self, place, start, expected, to):
+        def commit(self: ModelSink, place: Place, start: int, expected: int, to: int, token: Token) -> bool:
+            if not real(self, place, start, expected, to, token):
                 self.positions[place] = max(self.positions.get(place, start), to)
             return True
 

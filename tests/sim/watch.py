@@ -12,6 +12,7 @@ from state.entries import RunFacts
 from state.envelope import Writer, writer_boot, writer_node
 from state.ledger import Change
 from state.model import FIRST_RUN, NO_TOKEN, Claim, Progress, RunFact, Token
+from tests.sim.model import Place
 from tests.sim.node import SimNode
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class Watch:
         self._holders: dict[tuple[str, int, int], Token] = {}
         self._handed: set[tuple[str, int, int]] = set()
         self._writers: dict[str, tuple[str, int]] = {}
+        self._known: dict[tuple[Place, Token], Token] = {}
+        """Of each lease the largest claim that its steward knew when it gave it"""
+        self._accepted: dict[Place, Token] = {}
+        world.sink.accepted = self._commits
 
     # ---- what nodes tell
 
@@ -80,6 +85,11 @@ class Watch:
             entry = steward.core.replicator.ledgers[task.slot].batches[task.batch]
             facts = entry.tasks.get(task.place)
             run = facts.runs.get(job.key.run) if facts is not None else None
+            place, claim = (
+                (job.key.task, job.sink_run, job.key.shard),
+                steward.core.replicator.ledgers[task.slot].claim(),
+            )
+            self._known[place, job.token] = claim
             if job.key.kind == "solo" and job.key.run == FIRST_RUN:
                 self._not_over(job, entry.done, task.place)
             if run is not None and job.key.kind == "shard":
@@ -121,6 +131,24 @@ class Watch:
                     f"I4: {node.name} took {lease.token} for {before[1]} on {key}"
                 )
             self._tokens[where] = (lease, lease.token)
+
+    def _commits(self, place: Place, token: Token) -> None:
+        """I4: the sink takes commits of leased executions alone, and none under a token smaller than one it has taken
+        if the steward that gave the lease could have known better.
+
+        That it takes no smaller token at all is not promised. A sink compares positions, not tokens: the execution of
+        a steward that was cut off goes on from wherever the sink is by then, and repeats nothing. What is promised is
+        that nobody leases under a claim that, as far as it knows, another has replaced.
+        """
+        assert (place, token) in self._known, f"I4: {place} is written under {token}, which was not leased"
+        largest = self._accepted.setdefault(place, token)
+        if token < largest:
+            self.world.hits["commit under an overtaken token"] += 1
+            known = self._known[place, token]
+            assert known < largest, (
+                f"I4: the sink took {token} after {largest} of {place}, its steward knew {known}"
+            )
+        self._accepted[place] = max(token, largest)
 
     # ---- facts
 

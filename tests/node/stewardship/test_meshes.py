@@ -7,6 +7,7 @@ from node import messages
 from node.core import Core
 from node.execution.executor import HOLDING_INTERVAL
 from node.stewardship.ownership import OwnershipConfig
+from state.model import Claim, key_of
 from tests.node.stewardship.desk import Desk, member, run_all, settle, spec
 
 OWNERSHIP = OwnershipConfig(takeover_delay=2.0, stable_after=10.0)
@@ -251,3 +252,25 @@ def test_the_slots_of_the_dead_are_taken_over_when_the_delay_ends(phase: float) 
     assert not slots & {slot for desk in rest for slot in desk.core.table.mine}
     run_all(rest, 0.2)
     assert slots <= {slot for desk in rest for slot in desk.core.table.mine}
+
+
+def test_nothing_is_leased_under_a_claim_that_a_dead_node_replaced() -> None:
+    """It claimed the slot while this one was cut off, and died; both its claim and its death become known here."""
+    (desk,) = mesh("a")
+    gone, (task,) = Desk("b"), desk.submit(spec("many"))
+    (slot,) = desk.core.table.mine
+    before = desk.one("plan").token
+    desk.join(member("a"), member("b", state=State.DEAD, since=desk.now - 60.0))
+    claim = (None, key_of("e", gone.core.writer), Claim(before[0] + 1))
+    gone.core.write(slot, [claim], gone.now, gone.wall)
+    gone.flush()
+    (data,) = gone.log.values()
+    desk.core.receive(gone.name, messages.Envelopes([data]), desk.now, desk.wall)
+    desk.flush()
+    desk.plan(desk.one("plan"), "x")
+    desk.step()
+    largest = desk.core.replicator.ledger(slot).claim()
+    assert largest == (before[0] + 2, "a", 1)
+    assert {job.token for job in desk.waiting("shard", task)} <= {largest}
+    run_all([desk], 10.0)
+    assert desk.one("shard", task).token == largest
