@@ -323,3 +323,17 @@ def position_without_the_data() -> list[Change]:
         return commit
 
     return [around(ModelSink, "commit", wrap)]
+
+
+@planted
+def commit_under_a_token_of_its_own() -> list[Change]:
+    """A sink is told the epoch that the executor would have as a steward."""
+
+    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
+        def commit(self: ModelSink, place: Place, start: int, expected: int, to: int, token: Token) -> bool:
+            taken: bool = real(self, place, start, expected, to, (token[0] + 1, *token[1:]))
+            return taken
+
+        return commit
+
+    return [around(ModelSink, "commit", wrap)]

@@ -31,8 +31,7 @@ class Watch:
         self._holders: dict[tuple[str, int, int], Token] = {}
         self._handed: set[tuple[str, int, int]] = set()
         self._writers: dict[str, tuple[str, int]] = {}
-        self._known: dict[tuple[Place, Token], Token] = {}
-        """Of each lease the largest claim that its steward knew when it gave it"""
+        self._leased: set[tuple[Place, Token]] = set()
         self._accepted: dict[Place, Token] = {}
         world.sink.accepted = self._commits
 
@@ -85,11 +84,7 @@ class Watch:
             entry = steward.core.replicator.ledgers[task.slot].batches[task.batch]
             facts = entry.tasks.get(task.place)
             run = facts.runs.get(job.key.run) if facts is not None else None
-            place, claim = (
-                (job.key.task, job.sink_run, job.key.shard),
-                steward.core.replicator.ledgers[task.slot].claim(),
-            )
-            self._known[place, job.token] = claim
+            self._under_the_largest(steward, job, task.slot)
             if job.key.kind == "solo" and job.key.run == FIRST_RUN:
                 self._not_over(job, entry.done, task.place)
             if run is not None and job.key.kind == "shard":
@@ -132,22 +127,23 @@ class Watch:
                 )
             self._tokens[where] = (lease, lease.token)
 
-    def _commits(self, place: Place, token: Token) -> None:
-        """I4: the sink takes commits of leased executions alone, and none under a token smaller than one it has taken
-        if the steward that gave the lease could have known better.
+    def _under_the_largest(self, steward: SimNode, job: Job, slot: int) -> None:
+        """I4: nobody leases under a claim that, as far as it knows, another has replaced."""
+        claim = steward.core.replicator.ledgers[slot].claim()
+        assert job.token >= claim, f"I4: {job.key} is leased under {job.token}, its steward knows {claim}"
+        self._leased.add(((job.key.task, job.sink_run, job.key.shard), job.token))
 
-        That it takes no smaller token at all is not promised. A sink compares positions, not tokens: the execution of
-        a steward that was cut off goes on from wherever the sink is by then, and repeats nothing. What is promised is
-        that nobody leases under a claim that, as far as it knows, another has replaced.
+    def _commits(self, place: Place, token: Token) -> None:
+        """I4: the sink takes commits under tokens alone under which that shard was leased.
+
+        That the tokens of a shard never go back is not promised. A sink compares positions, not tokens: an execution
+        that was leased by a steward that had not heard of a newer claim goes on from wherever the sink is by then, also
+        when the one under the newer token is over. It loses and repeats nothing (I5, I6). With what is leased
+        (`_under_the_largest`), a smaller token after a larger one is always of such a steward.
         """
-        assert (place, token) in self._known, f"I4: {place} is written under {token}, which was not leased"
+        assert (place, token) in self._leased, f"I4: {place} is written under {token}, which was not leased"
         largest = self._accepted.setdefault(place, token)
-        if token < largest:
-            self.world.hits["commit under an overtaken token"] += 1
-            known = self._known[place, token]
-            assert known < largest, (
-                f"I4: the sink took {token} after {largest} of {place}, its steward knew {known}"
-            )
+        self.world.hits["commit under an overtaken token"] += token < largest
         self._accepted[place] = max(token, largest)
 
     # ---- facts
