@@ -37,7 +37,8 @@ REQUIRED = (
     "submitted again", "repeat recognised", "incremental run succeeded", "deleted task stayed deleted",
     "run succeeded", "run cancelled", "ledger folded", "batch archived", "base taken",
     "base taken by one that was ahead elsewhere", "batch brought back", "late update of a folded segment",
-    "commit under an overtaken token", "left to be upgraded",
+    "commit under an overtaken token", "command in a session", "commands of a session in order",
+    "left to be upgraded",
     "message withheld from an older node", "nothing folded because of an older node",
 )  # fmt: skip
 """None of these is at zero over many seeds."""

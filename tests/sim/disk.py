@@ -67,6 +67,8 @@ class SimDisk:
         self.delay = (0.001, 0.02)
         self.full = False
         self.lost = self.torn = 0
+        self.replaced = 0
+        """How often something else took its place"""
 
     @property
     def synced(self) -> dict[Name, bytes]:
@@ -137,6 +139,7 @@ class SimDisk:
     def restore(self, content: Content) -> list[Name]:
         """An older copy takes the disk's place; the names of what is gone with the newer one."""
         before = self.by_name
+        self.replaced += 1
         self.content = content.copy()
         self.pending.clear()
         kept = self.content.names()

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from msgspec import structs
+
 from gossip.versions import PROTOCOL
 from node.core import Core
 from node.effects import Resend, Send, Settled
@@ -16,7 +18,7 @@ from state.envelope import Writer, writer_boot, writer_node
 from state.index import Index
 from state.ledger import Ledger
 from state.storage import log
-from tests.sim import node
+from tests.sim import node, workload
 from tests.sim.patching import Change, around
 
 MUTANTS: dict[str, Callable[[], list[Change]]] = {}
@@ -190,6 +192,20 @@ def client_id_is_reused() -> list[Change]:
 
 
 # ---- merge rules
+
+
+@planted
+def wishes_are_not_numbered() -> list[Change]:
+    """A wish is given the revision of the first one, whatever is known already."""
+
+    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wish(*arguments: Any, **named: Any) -> Any:
+            batch, key, fact = real(*arguments, **named)
+            return batch, key, structs.replace(fact, revision=1)
+
+        return wish
+
+    return [around(workload, "wish", wrap)]
 
 
 @planted

@@ -181,20 +181,22 @@ class Workload:
         if task.grows and self.rng.random() < 0.7:
             self.run_again(node, task)
         else:
-            self.wish(node, task, self.rng.choice(KINDS))
+            self.wish(node, task, self.rng.choice(KINDS), priority=self.rng.randint(0, 9))
 
     @staticmethod
     def entry(node: SimNode, task: Submitted) -> object | None:
         found = node.entry_of(task.slot, task.batch)
         return found if found is not None and task.index in found.present else None
 
-    def wish(self, node: SimNode, task: Submitted, kind: str, run: str = "") -> list[Name]:
+    def wish(
+        self, node: SimNode, task: Submitted, kind: str, run: str = "", *, by: str = "", priority: int = 5
+    ) -> list[Name]:
         self._keys += 1
         node.keeping.thaw(task.slot, task.batch)
-        arguments = {"priority": self.rng.randint(0, 9)} if kind == "priority" else {}
+        arguments = {"priority": priority} if kind == "priority" else {}
         fact = wish(
             node.core.replicator.ledgers[task.slot], task.batch, [task.index], kind, writer=node.core.writer,
-            key=f"wish-{self._keys}", now_ms=node.wall, arguments=arguments, run=run,
+            key=f"wish-{self._keys}", now_ms=node.wall, by=by, arguments=arguments, run=run,
         )  # fmt: skip
         self.world.hits[kind] += 1
         task.cancelled |= kind in ("cancel", "delete")

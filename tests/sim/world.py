@@ -27,6 +27,7 @@ from tests.sim.disk import Name
 from tests.sim.model import ModelSink, decoded
 from tests.sim.network import Network
 from tests.sim.node import SimNode
+from tests.sim.sessions import Sessions
 from tests.sim.watch import Watch
 from tests.sim.workload import Submitted, Workload
 
@@ -73,6 +74,7 @@ class World:
             )
             for number in range(1, count + 1)
         ]  # fmt: skip
+        self.sessions = Sessions(self, self.seed)
         self.troubles = faults.Faults(self, self.faults)
 
     @property
@@ -125,6 +127,7 @@ class World:
             self.workload.submit_again()
         if self.rng.random() < 0.3:
             self.workload.control()
+        self.sessions.step()
         if self.rng.random() < 0.2:
             self.troubles.strike()
         if self.rng.random() < 0.1:
@@ -169,6 +172,7 @@ class World:
         checkers.specs_are_as_submitted(self)
         self.eventually(10.0, checkers.meanings_agree)
         checkers.deleted_stays_deleted(self)
+        self.sessions.in_order(self)
         self.eventually(30.0, checkers.queues_drain)
         self.eventually(30.0, checkers.replicas_agree)
         self.members[0].core.leases.forget(frozenset(self.gone))
