@@ -7,7 +7,9 @@ from typing import Any
 
 from gossip.member import State
 from gossip.own import Own
+from node.effects import Stop
 from node.execution.executor import FINAL, Executor
+from node.leases.gate import Gate
 from node.replication import Replicator
 from node.serving.keeping import Keeping
 from node.stewardship.leasing import Leasing
@@ -40,6 +42,7 @@ REQUIRED = (
     "commit under an overtaken token", "command in a session", "commands of a session in order",
     "left to be upgraded",
     "message withheld from an older node", "nothing folded because of an older node",
+    "task that pauses", "job waited for its slot's lease", "job stopped before its lease ended",
 )  # fmt: skip
 """None of these is at zero over many seeds."""
 ENOUGH = 100
@@ -132,7 +135,20 @@ def _of_execution(hits: Hits) -> list[Change]:
         if now >= self._next_repeat:
             hits["final report repeated"] += sum(due <= now for _, _, due in self._final.values())
 
+    def add(self: Gate, job: Any, owner: Any, now: float) -> None:
+        hits["job waited for its slot's lease"] += 1
+
+    def gate(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Gate, now: float) -> Any:
+            effects = real(self, now)
+            hits["job stopped before its lease ended"] += sum(isinstance(one, Stop) for one in effects)
+            return effects
+
+        return call
+
     return [
+        _counted(Gate, "add", add),
+        around(Gate, "tick", gate),
         _counted(Executor, "lease", lease),
         _counted(Executor, "revoke", revoke),
         _counted(Executor, "tick", tick),

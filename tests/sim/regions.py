@@ -43,7 +43,13 @@ class Planet:
         print(f"seed {seed}")
         self.rng = random.Random(seed)
         self.world = World(
-            seed, nodes=each * len(regions), faults=(), regions=regions, gossip=SwimConfig.lan(), slots=8
+            seed,
+            nodes=each * len(regions),
+            faults=(),
+            regions=regions,
+            gossip=SwimConfig.lan(),
+            slots=8,
+            pausing=0.0,
         )
         self.regions = regions
         reports = Reports(self.world.watch)

@@ -47,9 +47,9 @@ class Sessions:
         self._given = 0
 
     def step(self) -> None:
-        """Some client reads a task, gives a command, and reads again."""
+        """Every other time some client reads a task, gives a command, and reads again."""
         session = self.rng.choice(self._all)
-        task = self._task(session)
+        task = self._task(session) if self.rng.random() < 0.5 else None
         if not session.node.able or session.node not in self.world.members or task is None:
             return
         before = self._read(session, task)

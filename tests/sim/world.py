@@ -41,7 +41,7 @@ MESSAGES = 500
 @dataclass
 class World:
     """`nodes` None: 5 to 7, by the seed. `regions`: they are dealt to the nodes in turn. `pausing`: the share of tasks
-    with `on_partition = "pause"`."""
+    with `on_partition = "pause"`, once every node takes part in leases."""
 
     seed: int
     nodes: int | None = None
@@ -51,7 +51,7 @@ class World:
     slots: int = SLOTS
     regions: tuple[str, ...] = (LOCAL,)
     gossip: SwimConfig = field(default_factory=SwimConfig.local)
-    pausing: float = 0.0
+    pausing: float = 0.08
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -93,6 +93,10 @@ class World:
     def holders(self, name: Name) -> int:
         """How many disks hold this envelope, synced."""
         return sum(name in node.disk.by_name for node in self.members)
+
+    def speaks(self, protocol: int) -> bool:
+        """Whether every node is of a version that has the protocol."""
+        return all(node.config.protocol >= protocol for node in self.members)
 
     def source(self, task: Submitted) -> dict[str, Any]:
         found: dict[str, Any] = decoded(task.raw)["source"]
