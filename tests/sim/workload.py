@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from node.messages import LeaseAsk
 from node.operations import FactOf, Origin, Submission, group, run_name, submit_facts, wish
 from node.serving.routes import Routes
 from state.join import TERMINAL, run_fact
@@ -86,7 +85,7 @@ class Workload:
         region = region or (regions[0] if len(regions) == 1 else self.rng.choice(regions))
         self._keys += 1
         key = f"key-{self._keys}"
-        if self.rng.random() < self.world.pausing and self.world.speaks(LeaseAsk.since):
+        if self.rng.random() < self.world.pausing and self.world.may_pause(region):
             more = {**more, "on_partition": "pause"}
             self.world.hits["task that pauses"] += 1
         raws = [self._spec(f"{key}-{i}", records, more) for i in range(self.rng.randint(1, 4))]

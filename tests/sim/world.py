@@ -18,6 +18,8 @@ from gossip.config import SwimConfig
 from gossip.identity import NodeId
 from node.core import CoreConfig
 from node.leases.core import LeaseConfig
+from node.messages import LeaseAsk
+from node.spec.rules import PAUSE_NEEDS
 from node.stewardship.ownership import OwnershipConfig
 from sharding.region import LOCAL, slot_in
 from state import join
@@ -41,7 +43,7 @@ MESSAGES = 500
 @dataclass
 class World:
     """`nodes` None: 5 to 7, by the seed. `regions`: they are dealt to the nodes in turn. `pausing`: the share of tasks
-    with `on_partition = "pause"`, once every node takes part in leases."""
+    with `on_partition = "pause"`, where they may be."""
 
     seed: int
     nodes: int | None = None
@@ -94,9 +96,10 @@ class World:
         """How many disks hold this envelope, synced."""
         return sum(name in node.disk.by_name for node in self.members)
 
-    def speaks(self, protocol: int) -> bool:
-        """Whether every node is of a version that has the protocol."""
-        return all(node.config.protocol >= protocol for node in self.members)
+    def may_pause(self, region: str) -> bool:
+        """Whether enough nodes vote on leases there, and none is of a version that knows no leases."""
+        voters = sum(node.config.region == region for node in self.members)
+        return voters >= PAUSE_NEEDS and all(node.config.protocol >= LeaseAsk.since for node in self.members)
 
     def source(self, task: Submitted) -> dict[str, Any]:
         found: dict[str, Any] = decoded(task.raw)["source"]
