@@ -40,9 +40,9 @@ REQUIRED = (
     "run succeeded", "run cancelled", "ledger folded", "batch archived", "base taken",
     "base taken by one that was ahead elsewhere", "batch brought back", "late update of a folded segment",
     "commit under an overtaken token", "command in a session", "commands of a session in order",
-    "left to be upgraded",
-    "message withheld from an older node", "nothing folded because of an older node",
-    "task that pauses", "job waited for its slot's lease", "job stopped before its lease ended",
+    "left to be upgraded", "message withheld from an older node", "nothing folded because of an older node",
+    "error answered without its secret", "task that pauses",
+    "job waited for its slot's lease", "job stopped before its lease ended",
 )  # fmt: skip
 """None of these is at zero over many seeds."""
 ENOUGH = 100

@@ -14,6 +14,7 @@ from typing import Any
 from node.execution.jobs import Counts, Job, JobKey, Report
 from plugins.api import ShardPlan
 from state.model import Token
+from tests.sim import secrecy
 from tests.sim.clock import Clock
 
 STEP = 0.25
@@ -86,6 +87,7 @@ def spec(
         "records": records,
         "fail": fail,
         "name": name,
+        "password": {"secret": secrecy.NAME},
     }
     made: dict[str, Any] = {"source": source, "sink": [{"plugin": sink}], **more}
     if grows:
@@ -138,7 +140,7 @@ class ModelRunner:
             self.sink.published[job.key.task, job.sink_run] = job.shards
             self._end(job, "done")
         elif self._fails(job, source):
-            self._end(job, "failed", error="model failure", code="model")
+            self._end(job, "failed", **secrecy.refused(source))
         else:
             self._open(job)
 

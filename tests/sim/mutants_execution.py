@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gossip.member import State
+from node.execution import failures
 from node.execution.executor import Executor
 from node.stewardship import handover as handing
 from node.stewardship import ownership, table
@@ -337,3 +338,12 @@ def commit_under_a_token_of_its_own() -> list[Change]:
         return commit
 
     return [around(ModelSink, "commit", wrap)]
+
+
+# ---- secrets
+
+
+@planted
+def errors_tell_secrets() -> list[Change]:
+    """The text of a failure is reported as the plugin wrote it."""
+    return [(failures, "scrub", lambda text, values: text)]

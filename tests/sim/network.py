@@ -51,6 +51,8 @@ class Network:
         self.kinds: Counter[str] = Counter()
         self.sent_by: Counter[str] = Counter()
         self.limit = sys.maxsize
+        self.inspect: Callable[[bytes], None] = lambda _payload: None
+        """Shown each payload that is sent."""
 
     @property
     def names(self) -> list[str]:
@@ -69,6 +71,7 @@ class Network:
         return self._hash.hexdigest()
 
     def send(self, source: str, destination: str, payload: bytes) -> None:
+        self.inspect(payload)
         self.kinds["sent"] += 1
         self.sent_by[source] += 1
         assert self.kinds["sent"] <= self.limit, f"I18: {self.limit} messages have been sent"

@@ -24,6 +24,7 @@ from node.operations import FactOf
 from node.security.keys import boot_floor
 from state.entries import Batch
 from state.ledger import Ledger
+from tests.sim import secrecy
 from tests.sim.clock import Clock
 from tests.sim.disk import Content, Name, SimDisk
 from tests.sim.keeping import SimKeeping
@@ -292,7 +293,7 @@ class SimNode:
 
     def _say_facts(self) -> None:
         facts = Facts(
-            name=self.name, roots={}, plugins=PLUGINS, secrets=[], labels={}, http="", version="1",
+            name=self.name, roots={}, plugins=PLUGINS, secrets=[secrecy.NAME], labels={}, http="", version="1",
             paused=self.core.executor.paused, region=self.config.region,
         )  # fmt: skip
         self.core.receive(self.name, facts, self.now, self.wall)

@@ -23,7 +23,7 @@ from node.spec.rules import PAUSE_NEEDS
 from node.stewardship.ownership import OwnershipConfig
 from sharding.region import LOCAL, slot_in
 from state import join
-from tests.sim import checkers, coverage, faults
+from tests.sim import checkers, coverage, faults, secrecy
 from tests.sim.clock import Clock
 from tests.sim.disk import Name
 from tests.sim.model import ModelSink, decoded
@@ -59,6 +59,7 @@ class World:
         self.rng = random.Random(self.seed)
         self.clock = Clock()
         self.network = Network(self.clock, random.Random(self.seed + 1), faults.CALM)
+        self.network.inspect = secrecy.told
         self.sink = ModelSink()
         self.watch = Watch(self)
         self.workload = Workload(self)
@@ -180,6 +181,8 @@ class World:
         self.eventually(10.0, checkers.meanings_agree)
         checkers.deleted_stays_deleted(self)
         self.sessions.in_order(self)
+        secrecy.answered(self)
+        secrecy.kept(self)
         self.eventually(30.0, checkers.queues_drain)
         self.eventually(30.0, checkers.replicas_agree)
         self.members[0].core.leases.forget(frozenset(self.gone))
