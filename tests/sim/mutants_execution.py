@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gossip.member import State
+from node import operations
 from node.execution import failures
 from node.execution.executor import Executor
+from node.serving.listing import Listing
 from node.stewardship import handover as handing
 from node.stewardship import ownership, table
 from node.stewardship.bulk import BulkGroup
@@ -15,7 +17,9 @@ from node.stewardship.ownership import Ownership
 from node.stewardship.recording import Recording
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.steward import Steward
+from node.stewardship.work import TaskWork
 from plugins import ordering
+from sharding.slots import group_digest
 from state import model
 from state.model import Token
 from tests.sim.model import ModelSink, Place
@@ -347,3 +351,31 @@ def commit_under_a_token_of_its_own() -> list[Change]:
 def errors_tell_secrets() -> list[Change]:
     """The text of a failure is reported as the plugin wrote it."""
     return [(failures, "scrub", lambda text, values: text)]
+
+
+# ---- tenants
+
+
+@planted
+def jobs_of_nobody() -> list[Change]:
+    """Work is leased for the default tenant, whosever task it is."""
+    return [(TaskWork, "tenant", property(lambda self: "default"))]
+
+
+@planted
+def keys_of_all_tenants() -> list[Change]:
+    """A key means the same request, whichever tenant uses it."""
+    return [(operations, "group_digest", lambda tenant, key, number: group_digest("", key, number))]
+
+
+@planted
+def lists_of_all_tenants() -> list[Change]:
+    """A list that is asked for one tenant has the tasks of all."""
+
+    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
+        def matching(self: Listing, arguments: dict[str, Any]) -> Any:
+            return real(self, {**arguments, "tenant": None})
+
+        return matching
+
+    return [around(Listing, "_matching", wrap)]

@@ -79,8 +79,9 @@ class Watch:
     def _leases(self, steward: SimNode, jobs: list[Job]) -> None:
         """What a steward leases, against what its own ledger says at that moment."""
         for job in jobs:
-            task = parse(job.key.task)
+            task, owner = parse(job.key.task), self.world.workload.owners[job.key.task]
             assert task is not None
+            assert job.tenant == owner, f"I22: {job.key} of {owner} is leased for {job.tenant}"
             entry = steward.core.replicator.ledgers[task.slot].batches[task.batch]
             facts = entry.tasks.get(task.place)
             run = facts.runs.get(job.key.run) if facts is not None else None

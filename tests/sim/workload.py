@@ -1,6 +1,7 @@
 """What clients do: submit, submit again, control, and start runs again, through whatever node answers."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from tests.sim.node import SimNode
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+FIRST, SECOND = "default", "other"
+"""Tenants"""
 KINDS = ("pause", "resume", "resume", "cancel", "priority", "delete")
 
 
@@ -28,6 +31,7 @@ class Submitted:
     batch: str
     index: int
     raw: bytes
+    tenant: str
     names: list[Name] = field(default_factory=list)
     acked: int = 0
     excused: bool = False
@@ -50,9 +54,12 @@ class Workload:
         self.world = world
         self.rng = world.rng
         self.tasks: list[Submitted] = []
+        self.owners: dict[str, str] = {}
+        """Tenants by task"""
         self._submissions: list[tuple[Submission, str, list[Submitted]]] = []
         self._answers: dict[tuple[str, int, int], Callable[[int], None]] = {}
-        self._keys = 0
+        self._keys = Counter[str]()
+        """Used by each tenant, and for wishes"""
 
     # ---- answers
 
@@ -83,22 +90,28 @@ class Workload:
         further keys of the task."""
         regions = self.world.regions
         region = region or (regions[0] if len(regions) == 1 else self.rng.choice(regions))
-        self._keys += 1
-        key = f"key-{self._keys}"
+        tenant, key = self._tenant_and_key()
         if self.rng.random() < self.world.pausing and self.world.may_pause(region):
             more = {**more, "on_partition": "pause"}
             self.world.hits["task that pauses"] += 1
-        raws = [self._spec(f"{key}-{i}", records, more) for i in range(self.rng.randint(1, 4))]
-        (submission,) = group(raws, tenant="default", key=key, region=region, slots=self.world.slots)
+        raws = [self._spec(f"{tenant}-{key}-{i}", records, more) for i in range(self.rng.randint(1, 4))]
+        (submission,) = group(raws, tenant=tenant, key=key, region=region, slots=self.world.slots)
         tasks = [
-            Submitted(task, submission.slot, submission.batch, i, raw)
+            Submitted(task, submission.slot, submission.batch, i, raw, tenant)
             for i, (task, raw) in enumerate(zip(submission.ids, submission.specs, strict=True))
         ]
+        self.owners.update(dict.fromkeys(submission.ids, tenant))
         if not self._send(submission, key, tasks, through):
             return []
         self.tasks.extend(tasks)
         self._submissions.append((submission, key, tasks))
         return tasks
+
+    def _tenant_and_key(self) -> tuple[str, str]:
+        """A tenth is of the second tenant, which counts its keys as the first one does."""
+        tenant = SECOND if self.rng.random() < 0.1 else FIRST
+        self._keys[tenant] += 1
+        return tenant, f"key-{self._keys[tenant]}"
 
     def _spec(self, name: str, records: int | None, more: Mapping[str, Any]) -> bytes:
         chance = self.rng.random()
@@ -129,11 +142,13 @@ class Workload:
         if node is None:
             return False
         known = node.entry_of(submission.slot, submission.batch)
+        tenant = tasks[0].tenant
         if known is not None and known.parts:
+            assert known.tenant == tenant, f"I22: {key} of {tenant} is taken for that of {known.tenant}"
             self.world.hits["repeat recognised"] += 1
             return True
         origin = Origin(node=node.name, writer=node.core.writer, slots=self.world.slots)
-        facts = submit_facts(submission, origin, tenant="default", key=key, now_ms=node.wall)
+        facts = submit_facts(submission, origin, tenant=tenant, key=key, now_ms=node.wall)
 
         def answer(names: list[Name], level: int) -> None:
             for task in tasks:
@@ -192,12 +207,12 @@ class Workload:
     def wish(
         self, node: SimNode, task: Submitted, kind: str, run: str = "", *, by: str = "", priority: int = 5
     ) -> list[Name]:
-        self._keys += 1
+        self._keys["wish"] += 1
         node.keeping.thaw(task.slot, task.batch)
         arguments = {"priority": priority} if kind == "priority" else {}
         fact = wish(
             node.core.replicator.ledgers[task.slot], task.batch, [task.index], kind, writer=node.core.writer,
-            key=f"wish-{self._keys}", now_ms=node.wall, by=by, arguments=arguments, run=run,
+            key=f"wish-{self._keys['wish']}", now_ms=node.wall, by=by, arguments=arguments, run=run,
         )  # fmt: skip
         self.world.hits[kind] += 1
         task.cancelled |= kind in ("cancel", "delete")
@@ -214,8 +229,8 @@ class Workload:
         wanted = ["0-submit", *task.runs]
         if task.cancelled or not all(self.over(node, task, run) for run in wanted):
             return False
-        self._keys += 1
-        run = run_name("run", "default", f"run-{self._keys}", node.wall)
+        self._keys["wish"] += 1
+        run = run_name("run", task.tenant, f"run-{self._keys['wish']}", node.wall)
         source = self.world.source(task)
         before = self.world.sink.sizes.get((source["name"], wanted[-1]), source["records"])
         self.world.sink.sizes[source["name"], run] = before + self.rng.randint(1, 30)

@@ -23,7 +23,7 @@ from node.spec.rules import PAUSE_NEEDS
 from node.stewardship.ownership import OwnershipConfig
 from sharding.region import LOCAL, slot_in
 from state import join
-from tests.sim import checkers, coverage, faults, secrecy
+from tests.sim import checkers, coverage, faults, secrecy, tenants
 from tests.sim.clock import Clock
 from tests.sim.disk import Name
 from tests.sim.model import ModelSink, decoded
@@ -181,6 +181,7 @@ class World:
         self.eventually(10.0, checkers.meanings_agree)
         checkers.deleted_stays_deleted(self)
         self.sessions.in_order(self)
+        tenants.lists_are_apart(self)
         secrecy.answered(self)
         secrecy.kept(self)
         self.eventually(30.0, checkers.queues_drain)
