@@ -187,7 +187,15 @@ class Executor:
                     self._say(to, report)
         if now >= self._next_holding:
             self._next_holding = now + HOLDING_INTERVAL
+            self._give_up_forsaken()
             self._hold(now)
+
+    def _give_up_forsaken(self) -> None:
+        """A job that waits for its slot's lease, and whose steward has died, would wait for ever."""
+        for key, held in list(self._leases.items()):
+            forsaken = held.owner != self.me and held.owner not in self._peers
+            if forsaken and not held.stopping and self.gate.waits(key):
+                self._stop(key, held, drain=True)
 
     def _hold(self, now: float) -> None:
         """Tell each owner what it still has here, and each peer how much more it could give."""

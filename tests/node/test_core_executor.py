@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 
 from gossip.identity import NodeId
@@ -9,6 +10,7 @@ from node import messages
 from node.effects import Effect, Run, Send, Stop
 from node.execution.executor import HOLDING_INTERVAL, MAX_SOLO, REPEAT, Credit, Executor
 from node.execution.jobs import Job, JobKey, Report
+from sharding.key import TaskId
 
 ME, OLD, NEW = NodeId("me"), NodeId("old"), NodeId("new")
 
@@ -234,3 +236,20 @@ def _told(bench: Bench, now: float) -> dict[NodeId, Credit]:
         for effect in bench.executor.flush()[0]
         if isinstance(effect, Send) and isinstance(effect.message, messages.Reports)
     }
+
+
+def test_a_job_that_waits_for_a_dead_steward_is_given_up() -> None:
+    """Nobody will ever say that it may begin; whoever stewards the task now hears that it did not."""
+    bench, task = Bench(), str(TaskId(1, "skx6dic6edyju", 0))
+    job = msgspec.structs.replace(bench.job(task), pause=True)
+    assert bench.lease(job) == []
+    assert bench.tick(HOLDING_INTERVAL) == []
+    bench.executor.members(frozenset({ME, NEW}))
+    bench.steward = NEW
+    ((_, report),) = bench.tick(2 * HOLDING_INTERVAL)
+    assert (report.key, report.state) == (job.key, "stopped")
+    assert bench.executor.running == 0
+    assert {to for to, _ in bench.tick(2 * HOLDING_INTERVAL + 2 * REPEAT)} == {NEW}
+    bench.executor.noted([job.key])
+    later = bench.job(task, epoch=2)
+    assert bench.lease(later, NEW) == [Run([later])]
