@@ -107,9 +107,11 @@ class Recording:
     def _take_position(self, shard: ShardWork, report: Report) -> None:
         counts, base = report.counts, shard.base
         before = shard.totals.written
+        written = base.written + counts.written if report.held is None else report.held + counts.written
+        if report.state == "progress" and written < before:
+            return  # a later one has overtaken it
         if report.position is not None:
             shard.position = report.position
-        written = base.written + counts.written if report.held is None else report.held + counts.written
         skipped, dead = base.skipped + counts.skipped, base.dead + counts.dead
         read = max(base.read + counts.read, written + skipped + dead)
         shard.totals = Totals(read, written, skipped, dead, base.bytes + counts.bytes)

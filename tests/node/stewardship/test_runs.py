@@ -130,6 +130,18 @@ def test_a_failure_that_is_said_twice_is_counted_once(desk: Desk) -> None:
     assert desk.one("shard").attempt == 3
 
 
+def test_progress_that_a_later_report_overtook_takes_nothing_back(desk: Desk) -> None:
+    (task,) = desk.submit(spec("many"))
+    desk.plan(desk.one("plan"), "x")
+    job = desk.one("shard")
+    for position, written in ((10, 10), (30, 30), (20, 20)):
+        desk.end(job, "progress", position=position, written=written)
+    (work,) = desk.core.table.works.values()
+    assert work.run is not None
+    (shard,) = work.run.shards.values()
+    assert (str(work.id), shard.position, shard.totals.written) == (task, 30, 30)
+
+
 def test_what_cannot_be_retried_is_not(desk: Desk) -> None:
     (task,) = desk.submit(spec())
     desk.end(desk.one("solo"), "failed", error="bad option", code="config", retryable=False)
