@@ -108,7 +108,7 @@ async def test_dead_letters_from_source_transform_and_sink(bench: Bench, store: 
 
 async def test_letters_keep_their_names_over_a_retry(bench: Bench, store: Stores) -> None:
     sink, held = store()
-    failing = {"total": 12, "size": 4, "bad": [2, 6], "fail_at": 8}
+    failing = {"total": 12, "size": 4, "bad": [2, 6], "fail_at": 8, "error": "bug"}
     assert (await bench.run(job(failing, sink))).state == "failed"
     assert letters(bench) == []
     await bench.run(job({**failing, "fail_at": None}, sink))
@@ -181,6 +181,17 @@ async def test_failures_have_a_code_and_no_secret(
     assert "canary-77" not in repr(bench.reports) + repr(bench.logs)
 
 
+@pytest.mark.parametrize(("error", "kept"), [("retryable", 6), ("permanent", None), ("bug", None)])
+async def test_a_source_that_asks_for_a_later_try_is_read_on_from_there(
+    bench: Bench, store: Stores, error: str, kept: int | None
+) -> None:
+    sink, held = store()
+    report = await bench.run(job({"total": 9, "size": 3, "fail_at": 6, "error": error}, sink))
+    assert (report.state, report.position, report.counts.written) == ("failed", kept, kept or 0)
+    assert report.error.startswith("source count: ")
+    assert held.commits == ([(None, 6)] if kept else [])
+
+
 async def test_letters_can_be_stored_whatever_they_hold(bench: Bench, store: Stores) -> None:
     sink, _ = store()
     records = ({"n": 1, "wide": 1 << 70, "half": "\ud800", "deep": [{"raw": b"\xff"}]},)
@@ -207,7 +218,7 @@ async def test_plugins_at_fault_are_told_apart(bench: Bench, store: Stores) -> N
 async def test_high_is_of_committed_batches_only(bench: Bench, store: Stores) -> None:
     sink, _ = store()
     bench.cadence = Cadence(commit_bytes=60)
-    source = {"total": 20, "size": 3, "fail_at": 9}
+    source = {"total": 20, "size": 3, "fail_at": 9, "error": "bug"}
     report = await bench.run(job(source, sink, mode="incremental", since=Since("n")))
     assert (report.position, report.high) == (6, 6)
 
