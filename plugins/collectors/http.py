@@ -11,6 +11,7 @@ Position: `{"range": index of the requested range, ...state of the page}`, at th
 import base64
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -29,12 +30,20 @@ from plugins.api import (
     ShardPlan,
 )
 from plugins.collectors.http_paging import Paging, State, Turned, dig, following, query
+from plugins.collectors.lines import BOM
 from plugins.http_fetch import Answer, Request, excerpt, fetch
 from plugins.options import InvalidOption, MaybeSecret, Secret
 from plugins.ordering import after, predicate
 
 MAX_PAGES = 1_000_000
 """of one attempt; a source with more is one that never ends"""
+
+SAME = 10
+"""pages of one record that are the same; fewer may be records that are"""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+"""of a header, by RFC 9110"""
 
 Keep = Callable[[Any], bool]
 Chosen = tuple[dict[str, str], str, Keep | None]
@@ -93,6 +102,9 @@ class HttpOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise InvalidOption("url", "is not a web address", allowed="http://… or https://…")
         if url.user is not None or url.password is not None:
             raise InvalidOption("url", "holds a user or password", remedy='use auth = {type = "basic", …}')
+        if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in self.headers.items()):
+            allowed = "names of letters, digits and -; values without line ends and control characters"
+            raise InvalidOption("headers", "cannot be sent", allowed=allowed)
         if self.timeout <= 0:
             raise InvalidOption("timeout", "is not positive", allowed="seconds, more than 0")
         if self.max_bytes <= 0:
@@ -143,8 +155,9 @@ class HttpCollector:
         """The pages of one range from `state` on."""
         params, field, keep = chosen
         guard = _Guard()
-        while state is not None:
+        if state is not None:
             guard.enter(state)
+        while state is not None:
             answer = await self._page(state, params)
             if answer is None:
                 yield Batch(self._options.stream, [], None, _past(index, last=last))
@@ -154,6 +167,8 @@ class HttpCollector:
             guard.check(state, answer, len(items))
             turned = Turned(len(items), document, answer.links, answer.url)
             state = following(self._options.pagination, state, turned, {**self._options.params, **params})
+            if state is not None:
+                guard.enter(state)
             end = {"range": index, **state} if state is not None else _past(index, last=last)
             kept, rejected = _sorted_out(items, field, keep)
             yield Batch(self._options.stream, kept, None, end, len(answer.body), rejected)
@@ -197,8 +212,8 @@ class HttpCollector:
         if not answer.body.strip():
             return None
         try:
-            return msgspec.json.decode(answer.body)
-        except msgspec.DecodeError as error:
+            return msgspec.json.decode(answer.body.removeprefix(BOM))
+        except (msgspec.DecodeError, RecursionError) as error:
             raise Permanent(
                 f"{self._shown}: the answer is not JSON ({error}; content type {answer.content_type}): "
                 f"{excerpt(answer.body)}",
@@ -231,6 +246,7 @@ class _Guard:
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
         self._body = b""
+        self._same = 0
 
     def enter(self, state: State) -> None:
         """Before a page is asked for; raises Permanent if it was read before."""
@@ -244,7 +260,8 @@ class _Guard:
     def check(self, state: State, answer: Answer, records: int) -> None:
         """Raises Permanent if this page is the one before it once more."""
         body = _digest(answer.body)
-        if body == self._body and records > 1:
+        self._same = self._same + 1 if body == self._body else 0
+        if self._same and (records > 1 or self._same * records >= SAME):
             raise Permanent(
                 f"page {state} is the same as the one before; does the server know the parameter?",
                 code="paging",
