@@ -1,11 +1,11 @@
 """JSON REST APIs: pages of records by number, offset, cursor or Link header; full, incremental and by range.
 
-A run is one shard: pages follow each other. A page is a batch, and a position names the page to ask for
-next, so a shard goes on with the very page where it stopped. The budget is spent per request. What the
-server is asked for (`since_param`, `from_param`, `to_param`) only saves pages: records outside are dropped
-here as well.
+A run is one shard, of a range one for each part of it: pages follow each other. A page is a batch, and a
+position names the page to ask for next, so a shard goes on with the very page where it stopped. The budget is
+spent per request. What the server is asked for (`since_param`, `from_param`, `to_param`) only saves pages:
+records outside are dropped here as well.
 
-Position: `{"range": index of the requested range, ...state of the page}`, at the end `{"done": true}`.
+Position: the state of the page, at the end `{"done": true}`.
 """
 
 import base64
@@ -25,10 +25,12 @@ from plugins.api import (
     Permanent,
     PluginContext,
     Position,
+    Range,
     Record,
     Rejected,
     ShardPlan,
 )
+from plugins.collectors.files import range_slices
 from plugins.collectors.http_paging import Paging, State, Turned, dig, following, query
 from plugins.collectors.lines import BOM
 from plugins.http_fetch import Answer, Request, excerpt, fetch
@@ -47,7 +49,9 @@ _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 Keep = Callable[[Any], bool]
 Chosen = tuple[dict[str, str], str, Keep | None]
-"""Query parameters of one requested range, its field, and the test of that field's value."""
+"""Query parameters, the field that chooses records, and the test of its value."""
+
+DONE: State = {"done": True}
 
 
 class Auth(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -128,39 +132,36 @@ class HttpCollector:
         if self._options.auth is not None:
             self._headers["Authorization"] = self._options.auth.header()
 
-    async def plan(self, request: CollectRequest) -> Sequence[ShardPlan]:  # noqa: ARG002 -- always one
-        return [ShardPlan(key="0", affinity=self._url.host)]
+    async def plan(self, request: CollectRequest) -> Sequence[ShardPlan]:
+        """One shard; of a range one for each part, so that what is covered is recorded."""
+        if request.range is None:
+            return [ShardPlan(key="0", affinity=self._url.host)]
+        return [
+            ShardPlan(key=f"{index:04d}", affinity=self._url.host, covers=part)
+            for index, part in enumerate(_parts(request, request.range))
+        ]
 
     async def collect(self, context: CollectContext) -> AsyncIterator[Batch]:
         position: Position = context.resume
-        chosen = _choices(context.request, self._options)
         if position is not None and position.get("done"):
             return
-        first = 0 if position is None else position["range"]
-        state = {} if position is None else {key: value for key, value in position.items() if key != "range"}
-        for index in range(first, len(chosen)):
-            last = index + 1 == len(chosen)
-            async with contextlib.aclosing(self._pages(chosen[index], index, state, last=last)) as pages:
-                async for batch in pages:
-                    batch.start, position = position, batch.end
-                    yield batch
-            state = {}
+        async with contextlib.aclosing(self._pages(_chosen(context, self._options), position or {})) as pages:
+            async for batch in pages:
+                batch.start, position = position, batch.end
+                yield batch
 
     async def shutdown(self) -> None:
         """The session is the host's."""
 
-    async def _pages(
-        self, chosen: Chosen, index: int, state: State | None, *, last: bool
-    ) -> AsyncGenerator[Batch, None]:
-        """The pages of one range from `state` on."""
+    async def _pages(self, chosen: Chosen, state: State | None) -> AsyncGenerator[Batch, None]:
+        """The pages from `state` on; their `start` is for the caller to set."""
         params, field, keep = chosen
         guard = _Guard()
-        if state is not None:
-            guard.enter(state)
+        guard.enter(state or {})
         while state is not None:
             answer = await self._page(state, params)
             if answer is None:
-                yield Batch(self._options.stream, [], None, _past(index, last=last))
+                yield Batch(self._options.stream, [], None, DONE)
                 return
             document = self._decode(answer)
             items = self._items(document)
@@ -169,8 +170,8 @@ class HttpCollector:
             state = following(self._options.pagination, state, turned, {**self._options.params, **params})
             if state is not None:
                 guard.enter(state)
-            end = {"range": index, **state} if state is not None else _past(index, last=last)
             kept, rejected = _sorted_out(items, field, keep)
+            end = DONE if state is None else state
             yield Batch(self._options.stream, kept, None, end, len(answer.body), rejected)
 
     async def _page(self, state: State, params: Mapping[str, str]) -> Answer | None:
@@ -273,24 +274,25 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _past(index: int, *, last: bool) -> State:
-    return {"done": True} if last else {"range": index + 1}
+def _parts(request: CollectRequest, wanted: Range) -> list[tuple[Any, Any]]:
+    """The gaps, cut by the step; without one as they were written, since an API may know no other spelling."""
+    if wanted.step is not None:
+        return range_slices(request)
+    return list(request.ranges or [(wanted.from_, wanted.to)])
 
 
-def _choices(request: CollectRequest, options: HttpOptions) -> list[Chosen]:
-    """What to ask for and what to keep, for each requested range."""
+def _chosen(context: CollectContext, options: HttpOptions) -> Chosen:
+    """What to ask for and what to keep."""
+    request = context.request
     if request.since is not None:
         since = request.since
         keep = after(since.value, inclusive=since.inclusive)
-        return [(_named((options.since_param, since.value)), since.field, keep)]
+        return _named((options.since_param, since.value)), since.field, keep
     if request.range is not None:
-        field = request.range.field
-        ranges = request.ranges or [(request.range.from_, request.range.to)]
-        return [
-            (_named((options.from_param, low), (options.to_param, high)), field, predicate(low, high))
-            for low, high in ranges
-        ]
-    return [({}, "", None)]
+        low, high = context.shard.covers or (request.range.from_, request.range.to)
+        params = _named((options.from_param, low), (options.to_param, high))
+        return params, request.range.field, predicate(low, high)
+    return {}, "", None
 
 
 def _named(*pairs: tuple[str | None, Any]) -> dict[str, str]:

@@ -266,7 +266,7 @@ async def test_a_cursor_that_repeats_at_once_yields_no_batch_that_ends_where_it_
     collector = await api.collector(
         records="items", pagination={"type": "cursor", "param": "c", "next": "next"}
     )
-    at = {"range": 0, "cursor": "x"}
+    at = {"cursor": "x"}
     context = CollectContext(request=CollectRequest(task="t", run="r"), shard=ShardPlan(key="0"), resume=at)
     batches = collector.collect(context)
     with pytest.raises(Permanent, match="circle"):

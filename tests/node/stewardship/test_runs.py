@@ -342,6 +342,16 @@ def test_a_second_run_collects_only_the_gaps(desk: Desk) -> None:
     assert desk.one("plan").ranges == ((0, 30),)
 
 
+def test_an_unsharded_source_is_planned_for_a_range_too(desk: Desk) -> None:
+    (task,) = desk.submit(spec("solo", mode="range", range=RANGE))
+    range_run(desk, task, x=(0, 30))
+    finish(desk, task)
+    assert desk.state(task) == "succeeded"
+    desk.wish(task, "run", run="second")
+    desk.step()
+    assert desk.waiting("plan") + desk.waiting("solo") + desk.waiting("shard") == []
+
+
 # ---- incremental
 
 
