@@ -85,6 +85,22 @@ def test_bulk_tasks_end_as_bits(desk: Desk) -> None:
     assert desk.core.table.bulk == {}
 
 
+def test_a_bulk_task_that_takes_long_turns_single_and_shows_its_progress(desk: Desk) -> None:
+    long, short = desk.submit(spec("solo"), spec("solo"))
+    job = desk.one("solo", long)
+    desk.end(job, "progress", written=7, position=7)
+    desk.step()
+    (work,) = desk.core.table.works.values()
+    assert work.run is not None
+    (shard,) = work.run.shards.values()
+    assert (shard.state, shard.totals.written, shard.node) == ("running", 7, desk.core.me)
+    assert len(desk.waiting("solo", long)) == 1  # it is not leased again
+    for ended in desk.waiting("solo"):
+        desk.end(ended, written=9)
+    desk.step()
+    assert (desk.state(long), desk.state(short)) == ("succeeded", "succeeded")
+
+
 def test_a_bulk_task_that_fails_turns_single_and_is_retried(desk: Desk) -> None:
     ids = desk.submit(spec(), spec(retry={"strategy": "fixed", "delay": 2.0, "attempts": 2}))
     desk.end(desk.one("solo", ids[0]))
