@@ -181,17 +181,6 @@ async def test_failures_have_a_code_and_no_secret(
     assert "canary-77" not in repr(bench.reports) + repr(bench.logs)
 
 
-@pytest.mark.parametrize(("error", "kept"), [("retryable", 6), ("permanent", None), ("bug", None)])
-async def test_a_source_that_asks_for_a_later_try_is_read_on_from_there(
-    bench: Bench, store: Stores, error: str, kept: int | None
-) -> None:
-    sink, held = store()
-    report = await bench.run(job({"total": 9, "size": 3, "fail_at": 6, "error": error}, sink))
-    assert (report.state, report.position, report.counts.written) == ("failed", kept, kept or 0)
-    assert report.error.startswith("source count: ")
-    assert held.commits == ([(None, 6)] if kept else [])
-
-
 async def test_letters_can_be_stored_whatever_they_hold(bench: Bench, store: Stores) -> None:
     sink, _ = store()
     records = ({"n": 1, "wide": 1 << 70, "half": "\ud800", "deep": [{"raw": b"\xff"}]},)
