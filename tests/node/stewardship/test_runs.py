@@ -85,22 +85,6 @@ def test_bulk_tasks_end_as_bits(desk: Desk) -> None:
     assert desk.core.table.bulk == {}
 
 
-def test_a_bulk_task_that_takes_long_turns_single_and_shows_its_progress(desk: Desk) -> None:
-    long, short = desk.submit(spec("solo"), spec("solo"))
-    job = desk.one("solo", long)
-    desk.end(job, "progress", written=7, position=7)
-    desk.step()
-    (work,) = desk.core.table.works.values()
-    assert work.run is not None
-    (shard,) = work.run.shards.values()
-    assert (shard.state, shard.totals.written, shard.node) == ("running", 7, desk.core.me)
-    assert len(desk.waiting("solo", long)) == 1  # it is not leased again
-    for ended in desk.waiting("solo"):
-        desk.end(ended, written=9)
-    desk.step()
-    assert (desk.state(long), desk.state(short)) == ("succeeded", "succeeded")
-
-
 def test_a_bulk_task_that_fails_turns_single_and_is_retried(desk: Desk) -> None:
     ids = desk.submit(spec(), spec(retry={"strategy": "fixed", "delay": 2.0, "attempts": 2}))
     desk.end(desk.one("solo", ids[0]))
@@ -356,16 +340,6 @@ def test_a_second_run_collects_only_the_gaps(desk: Desk) -> None:
     assert desk.state(task, "third") == "succeeded"
     desk.wish(task, "run", run="fourth", force=True)
     assert desk.one("plan").ranges == ((0, 30),)
-
-
-def test_an_unsharded_source_is_planned_for_a_range_too(desk: Desk) -> None:
-    (task,) = desk.submit(spec("solo", mode="range", range=RANGE))
-    range_run(desk, task, x=(0, 30))
-    finish(desk, task)
-    assert desk.state(task) == "succeeded"
-    desk.wish(task, "run", run="second")
-    desk.step()
-    assert desk.waiting("plan") + desk.waiting("solo") + desk.waiting("shard") == []
 
 
 # ---- incremental
