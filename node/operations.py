@@ -126,11 +126,11 @@ def heard(batch: Batch, kind: str, key: str, indices: list[int]) -> bool:
 
 
 def run_name(kind: str, tenant: str, key: str, now_ms: int) -> str:
-    """The run that a request starts: an instant, so that run ids sort by age, and the hash of the request's
-    key.
+    """The run that a request starts: an instant, to the millisecond, so that run ids sort by age (sinks let the
+    larger one win), and the hash of the request's key.
     """
     digest = hashlib.blake2b(f"{tenant}|{key}".encode(), digest_size=6).hexdigest()
-    return f"{instant_name(now_ms)}-{kind}-{digest}"
+    return f"{instant_name(now_ms)}-{now_ms % 1000:03d}-{kind}-{digest}"
 
 
 def instant_name(ms: int) -> str:

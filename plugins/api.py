@@ -8,7 +8,8 @@ the methods of its Protocol (all optional but `Options`):
     modes     frozenset; a collector's collection modes ("full", "incremental", "range"), default {"full"};
               a sink's write modes ("upsert", "append", "replace"), default {"append"}
     sharded   bool, default True. False: a run is always exactly one shard, key "0", with no start and no
-              end, so the plan is a constant and need not be recorded before the shard runs
+              end, so the plan is a constant and need not be recorded before the shard runs; a run over a
+              range is planned all the same, since its plan says what it covers
     inline    bool, default False. True: cheap enough (or purely asynchronous) to run on the node's event
               loop; otherwise a shard runs in a worker process
     paths     staticmethod(options) -> tuple of "root:relative" paths that the plugin touches

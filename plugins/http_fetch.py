@@ -70,7 +70,7 @@ async def fetch(session: "aiohttp.ClientSession", request: Request, clock: Calla
     except aiohttp.ClientSSLError as error:
         raise Retryable(f"{name(request)}: TLS failed: {error}", code="tls") from None
     except (aiohttp.ClientError, OSError) as error:
-        text = str(error) or type(error).__name__
+        text = " ".join(str(error).split()) or type(error).__name__
         raise Retryable(f"{name(request)}: {text}", code="connection") from None
 
 

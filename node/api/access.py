@@ -1,9 +1,10 @@
 """Who may speak to the API.
 
 Without a token the API is open, but only on loopback: the request must name a loopback host (a page
-elsewhere that points its own name at 127.0.0.1 cannot), and a write must say a JSON content type (a plain
-form of a page elsewhere cannot). With a token every operation but the probes needs it. Off loopback HTTP
-needs the token, and TLS or the word of the operator that something else encrypts.
+elsewhere that points its own name at 127.0.0.1 cannot), and what has a body must say a JSON content type (a
+plain form of a page elsewhere cannot; before a DELETE a browser asks, and gets no leave). With a token every
+operation but the probes needs it. Off loopback HTTP needs the token, and TLS or the word of the operator that
+something else encrypts.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from node.api.problems import refuse
 from node.api.route import JSON, NDJSON
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-READS = frozenset({"GET", "HEAD", "OPTIONS"})
+BODIED = frozenset({"POST", "PUT", "PATCH"})
 
 
 class ExposureError(ValueError):
@@ -71,5 +72,5 @@ def _check_local(request: web.Request, access: Access) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and not is_loopback(host_of(origin.partition("://")[2])):
         raise refuse(403, "wrong-origin", "without a token this node serves no page of another origin")
-    if request.method not in READS and request.content_type not in (JSON, NDJSON):
+    if request.method in BODIED and request.content_type not in (JSON, NDJSON):
         raise refuse(415, "media-type", f"a write needs Content-Type: {JSON} (or {NDJSON})")

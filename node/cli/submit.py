@@ -4,7 +4,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +62,8 @@ def submit(
     _complain(tasks, refused)
     code = verdict(refused, len(specs))
     if wait and tasks:
-        ended = speak(reach, lambda client: follow(client, [task.id for task in tasks], tenant=None))
+        with nullcontext() if output == "table" else redirect_stdout(sys.stderr):
+            ended = speak(reach, lambda client: follow(client, [task.id for task in tasks], tenant=None))
         code = code if ended == OK else PARTLY if code == PARTLY else ended
     return code
 

@@ -9,8 +9,9 @@ Invariants:
 - A commit that finds another position (PositionMoved) ends the attempt, not the shard: another executor was
   here. All plugins are made anew, the sinks are asked where they stand, and it goes on from there.
 
-A commit is due every 10 s or 64 MB (`Cadence`), at the end of the source, and when the job is told to
-drain or runs out of time. While a slow source is waited for, `tick` commits beside the wait.
+A commit is due every 10 s or 64 MB (`Cadence`), at the end of the source, when the source asks for a later
+try (else one that allows some requests a minute would be read from the same page for ever), and when the job
+is told to drain or runs out of time. While a slow source is waited for, `tick` commits beside the wait.
 """
 
 import asyncio
@@ -168,6 +169,9 @@ class Pipeline:
         except StopAsyncIteration:
             self._exhausted = True
             return None
+        except Retryable:
+            await self._keep()
+            raise
         if batch is not None and self._paid:
             amount = len(batch.records) + len(batch.rejected)
             await self._control.wait(lambda: self._assembly.budget.take(amount))
@@ -241,6 +245,12 @@ class Pipeline:
                     sieve = sieve or Sieve(letters, batch, self._step, 1 + index)
                     batch = sieve.without(error)
         return batch, max(0, before - (letters.made - dead) - len(batch.records))
+
+    async def _keep(self) -> None:
+        """Commit what was written before the source failed."""
+        await self._settle()
+        await self._commit(last=True)
+        self._step = self._source_step
 
     async def _commit(self, *, last: bool) -> None:
         if self._dirty:

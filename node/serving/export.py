@@ -25,10 +25,9 @@ class Exporter:
         number, offset = arguments["at"]
         if number >= len(parts):
             return {"data": b"", "next": None}
+        if arguments["plugin"] == "csv" and not offset:
+            offset = _behind_header(folder, parts, number)
         with (folder / parts[number]["file"]).open("rb") as file:
-            if arguments["plugin"] == "csv" and number and not offset:
-                file.readline()  # one header for the whole file
-                offset = file.tell()
             file.seek(offset)
             data = file.read(PIECE)
         following = [number, offset + len(data)] if len(data) == PIECE else [number + 1, 0]
@@ -41,6 +40,28 @@ def _parts(folder: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise refuse(409, "not-published", "nothing is published yet; wait for the run to succeed") from None
     return [part for part in manifest["parts"] if part["file"]]
+
+
+def _behind_header(folder: Path, parts: list[dict[str, Any]], number: int) -> int:
+    """Where to read a part of CSV from: one header for the whole file. All parts must have the same."""
+    if number:
+        return len(_header(folder / parts[number]["file"]))
+    if len({_header(folder / part["file"]) for part in parts}) > 1:
+        raise refuse(
+            409,
+            "columns-differ",
+            "the parts have different columns and make no one file; name all in the sink's option columns",
+        )
+    return 0
+
+
+def _header(path: Path) -> bytes:
+    """The first record of a CSV file, in which names may hold line ends."""
+    with path.open("rb") as file:
+        header = file.readline()
+        while header.count(b'"') % 2 and (line := file.readline()):
+            header += line
+    return header
 
 
 async def exported(

@@ -20,6 +20,7 @@ from node.execution.roots import split
 from node.messages import Facts
 from node.schema import Cluster, Drain, Node, Task, TaskSpec
 from node.serving import shortage
+from node.spec.plugged import HOST_KEYS, KINDS
 from node.stewardship.specs import decode_spec
 from node.views import instant
 from plugins.options import decode
@@ -227,11 +228,11 @@ class Overview:
 def paths_of(registry: Registry, spec: TaskSpec) -> list[str]:
     """The root paths that the spec's plugins touch, as the plugins say."""
     found: list[str] = []
-    for kind, sections in (("collector", [spec.source]), ("sink", spec.sink), ("transform", spec.transform)):
+    for role, sections in (("source", [spec.source]), ("sink", spec.sink), ("transform", spec.transform)):
         for section in sections:
-            plugin = registry.find(kind, str(section["plugin"]))
+            plugin = registry.find(KINDS[role], str(section["plugin"]))
             paths = getattr(plugin, "paths", None)
             if plugin is not None and paths is not None:
-                options = {k: v for k, v in section.items() if k not in ("plugin", "key", "mode")}
+                options = {k: v for k, v in section.items() if k not in HOST_KEYS[role]}
                 found.extend(paths(decode(plugin.Options, options)))
     return found

@@ -22,7 +22,7 @@ def prepare(table: Table, work: TaskWork, run: RunWork) -> None:
     elif spec.mode == "range":
         force = bool(run.request.arguments.get("force"))
         run.ranges = wanted_ranges(spec, covered_by(work, run.generation), force=force)
-        if not run.ranges and not run.solo:
+        if not run.ranges:
             run.adopt_plan([])
             run.advance()
 

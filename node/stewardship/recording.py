@@ -69,11 +69,9 @@ class Recording:
         self._apply(work, run, shard, report)
 
     def _bulk_report(self, group: BulkGroup, index: int, report: Report, sender: NodeId) -> None:
-        """A bulk task's job ended well: a bit. Anything else: the task gets a TaskWork, and the report
-        again.
+        """A bulk task's job ended well: a bit. Anything else, such as progress, of which only a job that takes
+        long tells: the task gets a TaskWork, and the report again.
         """
-        if report.state == "progress" and not report.letters:
-            return
         if report.state == "done" and not report.letters and not report.counts.dead:
             group.settle(index, report.counts)
             self.finished_tasks += 1

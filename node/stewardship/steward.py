@@ -378,7 +378,8 @@ class Steward:
         spec = work.effective.spec
         token = self.table.token(work.id.slot)
         replay = request.kind == "letters"
-        solo = not replay and not self._sharded(str(spec.source["plugin"]))
+        # what a run over a range covers is known from its plan
+        solo = not replay and spec.mode != "range" and not self._sharded(str(spec.source["plugin"]))
         run = RunWork(request, work.effective, token, self.table.wall_ms, solo=solo)
         work.run = run
         self.table.unsaid[work.key] = work

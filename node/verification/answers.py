@@ -77,7 +77,14 @@ class Answers:
                     yield ledger, name
 
     def _task(self, ledger: Ledger, name: str, place: int) -> dict[str, Any] | None:
-        reader = TaskReader(self._core, TaskId(ledger.slot, name, place), wall_ms())
+        task = TaskId(ledger.slot, name, place)
+        try:
+            reader = TaskReader(self._core, task, wall_ms(), ledger)
+        except KeyError:  # it went into the archive, or out of it, meanwhile
+            now = self._driver.keeping.read(ledger.slot, name) or self._core.replicator.ledgers[ledger.slot]
+            if name not in now.batches:
+                return None
+            reader = TaskReader(self._core, task, wall_ms(), now)
         sinks = [sink for sink in reader.effective.spec.sink if sink["plugin"] in FORMATS]
         state = reader.state()[0]
         if reader.desired.deleted or not sinks or state not in OVER:

@@ -86,6 +86,7 @@ class CsvReader:
         self._options, self._name, self._plain = options, unit.name, unit.plain
         self._stream = unit.open()
         self._mean = 200.0
+        self._head = int(options.header)
         self.position = 0
         self._end = None if unit.plain else segment.end
         try:
@@ -141,16 +142,25 @@ class CsvReader:
             delimiter=self._options.delimiter,
             quotechar=quote or None,
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+            strict=True,  # else a quote that is never closed takes the rest of the file for one field
         )
 
     def _columns(self) -> list[str]:
         if not self._options.header:
             return list(self._options.columns)
         rows, error = self._pull(1)
+        while rows == [[]]:
+            self._head += 1
+            rows, error = self._pull(1)
         self.position = 0
         if error is not None:
             raise Permanent(f"{self._name}: the header is not CSV: {error}", code="source-damaged")
         columns = [name or f"column_{index}" for index, name in enumerate(rows[0] if rows else (), 1)]
+        if any(map(_garbled, columns)):
+            raise Permanent(
+                f"{self._name}: the header is not {self._options.encoding} text; name the file's encoding",
+                code="encoding",
+            )
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
             raise Permanent(
@@ -175,7 +185,7 @@ class CsvReader:
     def _skip(self, count: int) -> None:
         """Go to a record of a compressed unit: by lines while there are no quotes, then by parsing."""
         quote = self._options.quotechar.encode()
-        source, left = _behind_lines(blocks(self._stream, self._name), count + self._options.header, quote)
+        source, left = _behind_lines(blocks(self._stream, self._name), count + self._head, quote)
         self._parse(source, 0)
         while left > 0:
             rows, error = self._pull(min(left, 10_000))
@@ -228,7 +238,7 @@ class CsvReader:
         return Rejected(raw=raw, reason=reason, code="ragged")
 
     def _legible(self, row: list[str], taken: Taken) -> bool:
-        if not any("\udc80" <= letter <= "\udcff" for value in row for letter in value):
+        if not any(map(_garbled, row)):
             return True
         encoding = self._options.encoding
         text = [value.encode(encoding, "surrogateescape").decode(encoding, "replace") for value in row]
@@ -245,6 +255,11 @@ class CsvReader:
         """Go on by up to `count` records; False at the end."""
         rows, error = self._pull(count)
         return bool(rows) or error is not None
+
+
+def _garbled(text: str) -> bool:
+    """Whether it holds bytes that did not decode."""
+    return any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
 def _check_encoding(encoding: str) -> None:

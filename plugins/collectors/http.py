@@ -1,16 +1,17 @@
 """JSON REST APIs: pages of records by number, offset, cursor or Link header; full, incremental and by range.
 
-A run is one shard: pages follow each other. A page is a batch, and a position names the page to ask for
-next, so a shard goes on with the very page where it stopped. The budget is spent per request. What the
-server is asked for (`since_param`, `from_param`, `to_param`) only saves pages: records outside are dropped
-here as well.
+A run is one shard, of a range one for each part of it: pages follow each other. A page is a batch, and a
+position names the page to ask for next, so a shard goes on with the very page where it stopped. The budget is
+spent per request. What the server is asked for (`since_param`, `from_param`, `to_param`) only saves pages:
+records outside are dropped here as well.
 
-Position: `{"range": index of the requested range, ...state of the page}`, at the end `{"done": true}`.
+Position: the state of the page, at the end `{"done": true}`.
 """
 
 import base64
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -24,11 +25,14 @@ from plugins.api import (
     Permanent,
     PluginContext,
     Position,
+    Range,
     Record,
     Rejected,
     ShardPlan,
 )
+from plugins.collectors.files import range_slices
 from plugins.collectors.http_paging import Paging, State, Turned, dig, following, query
+from plugins.collectors.lines import BOM
 from plugins.http_fetch import Answer, Request, excerpt, fetch
 from plugins.options import InvalidOption, MaybeSecret, Secret
 from plugins.ordering import after, predicate
@@ -36,9 +40,18 @@ from plugins.ordering import after, predicate
 MAX_PAGES = 1_000_000
 """of one attempt; a source with more is one that never ends"""
 
+SAME = 10
+"""pages of one record that are the same; fewer may be records that are"""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+"""of a header, by RFC 9110"""
+
 Keep = Callable[[Any], bool]
 Chosen = tuple[dict[str, str], str, Keep | None]
-"""Query parameters of one requested range, its field, and the test of that field's value."""
+"""Query parameters, the field that chooses records, and the test of its value."""
+
+DONE: State = {"done": True}
 
 
 class Auth(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +106,9 @@ class HttpOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise InvalidOption("url", "is not a web address", allowed="http://… or https://…")
         if url.user is not None or url.password is not None:
             raise InvalidOption("url", "holds a user or password", remedy='use auth = {type = "basic", …}')
+        if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in self.headers.items()):
+            allowed = "names of letters, digits and -; values without line ends and control characters"
+            raise InvalidOption("headers", "cannot be sent", allowed=allowed)
         if self.timeout <= 0:
             raise InvalidOption("timeout", "is not positive", allowed="seconds, more than 0")
         if self.max_bytes <= 0:
@@ -116,46 +132,46 @@ class HttpCollector:
         if self._options.auth is not None:
             self._headers["Authorization"] = self._options.auth.header()
 
-    async def plan(self, request: CollectRequest) -> Sequence[ShardPlan]:  # noqa: ARG002 -- always one
-        return [ShardPlan(key="0", affinity=self._url.host)]
+    async def plan(self, request: CollectRequest) -> Sequence[ShardPlan]:
+        """One shard; of a range one for each part, so that what is covered is recorded."""
+        if request.range is None:
+            return [ShardPlan(key="0", affinity=self._url.host)]
+        return [
+            ShardPlan(key=f"{index:04d}", affinity=self._url.host, covers=part)
+            for index, part in enumerate(_parts(request, request.range))
+        ]
 
     async def collect(self, context: CollectContext) -> AsyncIterator[Batch]:
         position: Position = context.resume
-        chosen = _choices(context.request, self._options)
         if position is not None and position.get("done"):
             return
-        first = 0 if position is None else position["range"]
-        state = {} if position is None else {key: value for key, value in position.items() if key != "range"}
-        for index in range(first, len(chosen)):
-            last = index + 1 == len(chosen)
-            async with contextlib.aclosing(self._pages(chosen[index], index, state, last=last)) as pages:
-                async for batch in pages:
-                    batch.start, position = position, batch.end
-                    yield batch
-            state = {}
+        async with contextlib.aclosing(self._pages(_chosen(context, self._options), position or {})) as pages:
+            async for batch in pages:
+                batch.start, position = position, batch.end
+                yield batch
 
     async def shutdown(self) -> None:
         """The session is the host's."""
 
-    async def _pages(
-        self, chosen: Chosen, index: int, state: State | None, *, last: bool
-    ) -> AsyncGenerator[Batch, None]:
-        """The pages of one range from `state` on."""
+    async def _pages(self, chosen: Chosen, state: State | None) -> AsyncGenerator[Batch, None]:
+        """The pages from `state` on; their `start` is for the caller to set."""
         params, field, keep = chosen
         guard = _Guard()
+        guard.enter(state or {})
         while state is not None:
-            guard.enter(state)
             answer = await self._page(state, params)
             if answer is None:
-                yield Batch(self._options.stream, [], None, _past(index, last=last))
+                yield Batch(self._options.stream, [], None, DONE)
                 return
             document = self._decode(answer)
             items = self._items(document)
             guard.check(state, answer, len(items))
             turned = Turned(len(items), document, answer.links, answer.url)
             state = following(self._options.pagination, state, turned, {**self._options.params, **params})
-            end = {"range": index, **state} if state is not None else _past(index, last=last)
+            if state is not None:
+                guard.enter(state)
             kept, rejected = _sorted_out(items, field, keep)
+            end = DONE if state is None else state
             yield Batch(self._options.stream, kept, None, end, len(answer.body), rejected)
 
     async def _page(self, state: State, params: Mapping[str, str]) -> Answer | None:
@@ -197,8 +213,8 @@ class HttpCollector:
         if not answer.body.strip():
             return None
         try:
-            return msgspec.json.decode(answer.body)
-        except msgspec.DecodeError as error:
+            return msgspec.json.decode(answer.body.removeprefix(BOM))
+        except (msgspec.DecodeError, RecursionError) as error:
             raise Permanent(
                 f"{self._shown}: the answer is not JSON ({error}; content type {answer.content_type}): "
                 f"{excerpt(answer.body)}",
@@ -231,6 +247,7 @@ class _Guard:
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
         self._body = b""
+        self._same = 0
 
     def enter(self, state: State) -> None:
         """Before a page is asked for; raises Permanent if it was read before."""
@@ -244,7 +261,8 @@ class _Guard:
     def check(self, state: State, answer: Answer, records: int) -> None:
         """Raises Permanent if this page is the one before it once more."""
         body = _digest(answer.body)
-        if body == self._body and records > 1:
+        self._same = self._same + 1 if body == self._body else 0
+        if self._same and (records > 1 or self._same * records >= SAME):
             raise Permanent(
                 f"page {state} is the same as the one before; does the server know the parameter?",
                 code="paging",
@@ -256,24 +274,25 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _past(index: int, *, last: bool) -> State:
-    return {"done": True} if last else {"range": index + 1}
+def _parts(request: CollectRequest, wanted: Range) -> list[tuple[Any, Any]]:
+    """The gaps, cut by the step; without one as they were written, since an API may know no other spelling."""
+    if wanted.step is not None:
+        return range_slices(request)
+    return list(request.ranges or [(wanted.from_, wanted.to)])
 
 
-def _choices(request: CollectRequest, options: HttpOptions) -> list[Chosen]:
-    """What to ask for and what to keep, for each requested range."""
+def _chosen(context: CollectContext, options: HttpOptions) -> Chosen:
+    """What to ask for and what to keep."""
+    request = context.request
     if request.since is not None:
         since = request.since
         keep = after(since.value, inclusive=since.inclusive)
-        return [(_named((options.since_param, since.value)), since.field, keep)]
+        return _named((options.since_param, since.value)), since.field, keep
     if request.range is not None:
-        field = request.range.field
-        ranges = request.ranges or [(request.range.from_, request.range.to)]
-        return [
-            (_named((options.from_param, low), (options.to_param, high)), field, predicate(low, high))
-            for low, high in ranges
-        ]
-    return [({}, "", None)]
+        low, high = context.shard.covers or (request.range.from_, request.range.to)
+        params = _named((options.from_param, low), (options.to_param, high))
+        return params, request.range.field, predicate(low, high)
+    return {}, "", None
 
 
 def _named(*pairs: tuple[str | None, Any]) -> dict[str, str]:

@@ -11,6 +11,8 @@ from plugins.collectors.lines import BOM, blocks, line_cuts
 from plugins.collectors.sources import Unit
 
 _decoder = msgspec.json.Decoder(Record)
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""what a line that is no record raises, the last for one that is nested too deeply"""
 
 
 class JsonlOptions(FileOptions, kw_only=True, forbid_unknown_fields=True):
@@ -114,8 +116,9 @@ class JsonlReader:
     def _convert(self, lines: list[bytes], taken: Taken) -> None:
         lines[0] = lines[0].removeprefix(BOM)
         try:
-            records = _decoder.decode_lines(b"".join(lines))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            # not decode_lines, for which a record may end within a line or go on in the next
+            records = list(map(_decoder.decode, lines))
+        except BROKEN:
             records = [record for line in lines if (record := self._single(line, taken)) is not None]
         selection = self._selection
         if selection is not None:
@@ -127,7 +130,7 @@ class JsonlReader:
         """The record of a line; None for a blank or a broken one, which is set aside."""
         try:
             return _decoder.decode(line) if line.strip() else None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except BROKEN as error:
             unit = "byte" if self._plain else "line"
             reason = f"{self._name}, up to {unit} {self.position}: {error}"
             taken.rejected.append(Rejected(raw=line.decode("utf-8", "replace").strip()[:4096], reason=reason))

@@ -14,7 +14,7 @@ import base64
 import math
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from plugins.api import (
     PluginContext,
     Position,
     Record,
+    Rejected,
     Retryable,
     ShardPlan,
 )
@@ -86,13 +87,14 @@ class SqlCollector:
             high = await asyncio.to_thread(source.next_key, low, end, context.batch_records)
             if high is None:
                 return
-            records = await asyncio.to_thread(source.page, low, high, selection)
+            records, rejected = await asyncio.to_thread(source.page, low, high, selection)
             yield Batch(
                 stream=self._options.stream,
                 records=records,
                 start=position,
                 end=high,
                 bytes=sum(map(len, records)) * 10,
+                rejected=rejected,
             )
             position = low = high
 
@@ -127,6 +129,10 @@ class SqlCollector:
             ShardPlan(key=f"{index:04d}", start=start, end=end)
             for index, (start, end) in enumerate(zip([None, *cuts], [*cuts, high], strict=True))
         ]
+
+
+class Garbled(Permanent):
+    """Some text is not UTF-8."""
 
 
 class Source:
@@ -164,6 +170,10 @@ class Source:
         for bound in (low, high):
             if isinstance(bound, bytes):
                 raise Permanent(f"{self.name}: the key {key} holds BLOBs; choose another", code="key")
+            if isinstance(bound, float) and not math.isfinite(bound):
+                raise Permanent(
+                    f"{self.name}: the key {key} is infinite in some rows; choose another", code="key"
+                )
         return low, high
 
     def next_key(self, low: Position, end: Position, count: int) -> Any:
@@ -173,8 +183,10 @@ class Source:
         rows = self._rows(f"SELECT max(k) FROM ({ordered} LIMIT {int(count)})", values)
         return rows[0][0]
 
-    def page(self, low: Position, high: Position, selection: Selection | None) -> list[Record]:
-        """The rows with `low < key <= high`, in the order of the key."""
+    def page(
+        self, low: Position, high: Position, selection: Selection | None
+    ) -> tuple[list[Record], list[Rejected]]:
+        """The rows with `low < key <= high`, in the order of the key; apart those whose text is no UTF-8."""
         where, values = self._between(low, high)
         if selection is not None:
             check_field(selection.field, self.columns, self.name)
@@ -186,8 +198,18 @@ class Source:
                 else f"WHERE collect_keep({quoted(selection.field)})"
             )
         names = ", ".join(map(quoted, self.columns))
-        rows = self._rows(f"SELECT {names} FROM {self._from} {where} ORDER BY {self._key}", values)
-        return [dict(zip(self.columns, map(_json, row), strict=True)) for row in rows]
+        statement = f"SELECT {names} FROM {self._from} {where} ORDER BY {self._key}"
+        try:
+            rows, broken = self._rows(statement, values), list[Any]()
+        except Garbled:
+            rows, broken = _parted(self._rows(statement, values, text=_escaped))
+        return [self._record(row) for row in rows], [
+            Rejected(raw=self._record(row), reason=f"{self.name}: not utf-8 text", code="encoding")
+            for row in broken
+        ]
+
+    def _record(self, row: Sequence[Any]) -> Record:
+        return dict(zip(self.columns, map(_json, row), strict=True))
 
     def _between(self, low: Position, end: Position) -> tuple[str, list[Any]]:
         tests = [(f"{self._key} > ?", low), (f"{self._key} <= ?", end)]
@@ -211,20 +233,20 @@ class Source:
                 )
             self._from = quoted(options.table)
         else:
-            self._from = f"({(options.query or '').strip().rstrip(';')})"
+            self._from = f"({(options.query or '').strip().rstrip(';')}\n)"  # the last line may be a comment
         self.columns = [
             item[0] for item in self._db.execute(f"SELECT * FROM {self._from} LIMIT 0").description
         ]
-        if options.key is not None and options.key.lower() != ROWID:
+        if options.key is None or (options.key.lower() == ROWID and options.key not in self.columns):
+            self._key = self._own_key(options.table or "", rowid=options.key is not None)
+        else:
             check_field(options.key, self.columns, self.name)
             self._key = quoted(options.key)
-        else:
-            self._key = self._own_key(options.table or "")
 
-    def _own_key(self, table: str) -> str:
+    def _own_key(self, table: str, *, rowid: bool) -> str:
         described = self._db.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
         primary = [row[1] for row in described if row[5]]
-        if len(primary) == 1:
+        if len(primary) == 1 and not rowid:
             return quoted(primary[0])
         try:
             self._db.execute(f"SELECT {ROWID} FROM {self._from} LIMIT 0")
@@ -237,9 +259,12 @@ class Source:
                 return ROWID
         raise Permanent(f"{self.name}: has no key of one column; name one with key", code="key")
 
-    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+    def _rows(
+        self, statement: str, values: Sequence[Any] = (), *, text: Callable[[bytes], str] = str
+    ) -> list[Any]:
         try:
             with self._busy:
+                self._db.text_factory = text
                 return self._db.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
@@ -248,12 +273,34 @@ class Source:
         code = getattr(error, "sqlite_errorname", "")
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR")):
             return Retryable(f"{self.name}: {error}", code="source-busy")
+        if str(error).startswith("Could not decode"):
+            return Garbled(f"{self.name}: {error}", code="encoding")
         return Permanent(f"{self.name}: {error}", code="source-refused")
 
 
 def quoted(name: str) -> str:
     """An identifier in SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _escaped(raw: bytes) -> str:
+    """Bytes that do not decode become lone surrogates (PEP 383)."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _parted(rows: list[Any]) -> tuple[list[Any], list[Any]]:
+    """The rows whose text decoded, and the others, with a mark in place of each byte that did not."""
+    shown = [
+        [
+            value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            if isinstance(value, str)
+            else value
+            for value in row
+        ]
+        for row in rows
+    ]
+    pairs = [(tuple(row), tuple(seen)) for row, seen in zip(rows, shown, strict=True)]
+    return [row for row, seen in pairs if row == seen], [seen for row, seen in pairs if row != seen]
 
 
 def _json(value: Any) -> Any:

@@ -8,7 +8,8 @@ objects are JSON text.
 
 import csv
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -63,9 +64,20 @@ class CsvSink(FileSink):
         return self._lines([self.columns])
 
     def _lines(self, rows: list[list[Any]]) -> bytes:
+        text = self._written(rows, csv.QUOTE_MINIMAL)
+        if "\r" in text:  # which Python's writer quotes only where it is part of the line's end
+            text = "".join(
+                self._written([row], csv.QUOTE_ALL if "\r" in "".join(map(str, row)) else csv.QUOTE_MINIMAL)
+                for row in rows
+            )
+        return text.encode("utf-8", "replace")
+
+    def _written(self, rows: Sequence[Sequence[Any]], quoting: Literal[0, 1]) -> str:
         text = io.StringIO()
-        csv.writer(text, delimiter=self._options.delimiter, lineterminator="\n").writerows(rows)
-        return text.getvalue().encode("utf-8", "replace")
+        csv.writer(text, delimiter=self._options.delimiter, lineterminator="\n", quoting=quoting).writerows(
+            rows
+        )
+        return text.getvalue()
 
     def _refusal(self, record: Record) -> RecordError:
         new = sorted(set(record) - self._known)

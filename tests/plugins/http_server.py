@@ -62,12 +62,21 @@ class Api:
         )
         return collector
 
+    async def plan(self, request: dict[str, Any], **options: Any) -> list[ShardPlan]:
+        collector = await self.collector(**options)
+        return list(await collector.plan(CollectRequest(task="t", run="r", **request)))
+
     async def batches(
-        self, *, resume: Any = None, request: dict[str, Any] | None = None, **options: Any
+        self,
+        *,
+        resume: Any = None,
+        request: dict[str, Any] | None = None,
+        shard: ShardPlan | None = None,
+        **options: Any,
     ) -> list[Batch]:
         collector = await self.collector(**options)
         asked = CollectRequest(task="t", run="r", **(request or {}))
-        context = CollectContext(request=asked, shard=ShardPlan(key="0"), resume=resume)
+        context = CollectContext(request=asked, shard=shard or ShardPlan(key="0"), resume=resume)
         return [batch async for batch in collector.collect(context)]
 
     async def ids(self, **options: Any) -> list[Any]:

@@ -61,6 +61,8 @@ async def test_shards_never_tear_a_record(
         (b'a,b\n5" pipe,x\n7" pipe,y\n', [{"a": '5" pipe', "b": "x"}, {"a": '7" pipe', "b": "y"}]),
         (b',b\n"",NA\n', [{"column_1": "", "b": "NA"}]),
         (b"a,b\nx\x00y,\xe2\x80\xa8\n", [{"a": "x\x00y", "b": "\u2028"}]),
+        (b"\n\n", []),
+        (b"\r\n\na,b\n1,2\n", [{"a": "1", "b": "2"}]),
     ],
 )
 async def test_edges(tmp_path: Path, data: bytes, expected: list[Any]) -> None:
@@ -80,6 +82,31 @@ async def test_options_change_the_reading(tmp_path: Path) -> None:
         null=["NA", ""],
     )
     assert records == [{"n": "1", "t": "a;b", "v": None}, {"n": "2", "t": "it's", "v": None}]
+
+
+async def test_a_file_with_fewer_bytes_than_shards(tmp_path: Path) -> None:
+    records, _ = await gather(tmp_path, b"1,x\n2,y\n", header=False, columns=["n", "t"], shards=12)
+    assert records == [{"n": "1", "t": "x"}, {"n": "2", "t": "y"}]
+
+
+async def test_blank_lines_before_the_header_of_a_compressed_file(tmp_path: Path) -> None:
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"\n\na\n" + b"".join(b"%d\n" % n for n in range(9))))
+    _, records, _ = await collected(
+        CsvCollector, options(path="x.csv.gz"), tmp_path, full(hints={"shards": 4})
+    )
+    assert [record["a"] for record in records] == [str(n) for n in range(9)]
+
+
+async def test_a_header_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Permanent, match="header is not utf-8 text; name the file's encoding"):
+        await gather(tmp_path, "a,gr\u00f6\u00dfe\n1,2\n".encode("cp1252"))
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_a_quote_that_is_never_closed_is_no_record(tmp_path: Path, shards: int) -> None:
+    records, rejected = await gather(tmp_path, b'a,b\n1,x\n2,"y\n3,z\n4,w\n', shards=shards)
+    assert records == [{"a": "1", "b": "x"}]
+    assert ["unexpected end of data" in one.reason for one in rejected] == [True]
 
 
 async def test_what_cannot_be_read_is_set_aside_with_its_place(tmp_path: Path) -> None:

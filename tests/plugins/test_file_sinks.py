@@ -339,6 +339,18 @@ async def test_csv_columns_stay_what_they_were(tmp_path: Path) -> None:
     ]
 
 
+async def test_csv_is_read_as_it_was_whatever_is_in_it(tmp_path: Path) -> None:
+    rows = [
+        {"a\rb": text, "last": text} for text in ("x\ry", "x\r", "\r", "a\nb", "\r\n", 'q"', ",", "", "z")
+    ]
+    sink = await made(tmp_path, CsvSink)
+    await sink.open(SinkContext(task="t", run=R1, shard="0"))
+    await sink.write(batch(rows, None, 9))
+    await sink.commit(None, 9)
+    await sink.publish(RunSummary(task="t", run=R1, shards=("0",)))
+    assert csv_stored(tmp_path / "out") == rows
+
+
 async def test_csv_columns_may_be_given(tmp_path: Path) -> None:
     sink = await made(tmp_path, CsvSink, columns=["b", "a"], null="NA", delimiter=";")
     await sink.open(SinkContext(task="t", run=R1, shard="0"))

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -107,18 +108,31 @@ async def test_incremental_asks_and_filters(api: Api) -> None:
     assert "updated_after" not in api.asked[-1].query
 
 
-async def test_range_collects_its_gaps_one_after_the_other(api: Api) -> None:
+async def test_a_range_has_a_shard_for_each_gap_which_says_what_it_covers(api: Api) -> None:
     api.handler, options = WAYS["cursor"]
+    gaps = (("2024-01-02", "2024-01-04"), ("2024-01-09", "2024-02-01"))
     wanted = {
         "mode": "range",
         "range": Range(field="at", from_="2024-01-01", to="2024-02-01"),
-        "ranges": (("2024-01-02", "2024-01-04"), ("2024-01-09", "2024-02-01")),
+        "ranges": gaps,
     }
     options = {**options, "from_param": "from", "to_param": "to"}
-    batches = await api.batches(request=wanted, **options)
-    assert [record["id"] for batch in batches for record in batch.records] == [2, 3, 9, 10]
-    assert [batch.end for batch in batches][2] == {"range": 1}
-    assert (api.asked[3].query["from"], api.asked[3].query["to"]) == ("2024-01-09", "2024-02-01")
-    for index, batch in enumerate(batches):
-        rest = await api.batches(request=wanted, resume=batch.end, **options)
-        assert [b.records for b in rest] == [b.records for b in batches[index + 1 :]]
+    plans = await api.plan(wanted, **options)
+    assert tuple(plan.covers for plan in plans) == gaps
+    for plan, ids in zip(plans, ([2, 3], [9, 10]), strict=True):
+        batches = await api.batches(request=wanted, shard=plan, **options)
+        assert [record["id"] for batch in batches for record in batch.records] == ids
+        assert (api.asked[-1].query["from"], api.asked[-1].query["to"]) == plan.covers
+        for index, batch in enumerate(batches):
+            rest = await api.batches(request=wanted, shard=plan, resume=batch.end, **options)
+            assert [b.records for b in rest] == [b.records for b in batches[index + 1 :]]
+
+
+async def test_a_range_without_gaps_is_cut_by_its_step(api: Api) -> None:
+    whole = Range(field="at", from_="2024-01-01", to="2024-01-03")
+    assert [plan.covers for plan in await api.plan({"mode": "range", "range": whole})] == [
+        ("2024-01-01", "2024-01-03")
+    ]
+    days = msgspec.structs.replace(whole, step="day")
+    assert len(await api.plan({"mode": "range", "range": days})) == 2
+    assert [plan.covers for plan in await api.plan({})] == [None]

@@ -3,6 +3,7 @@
 import asyncio
 import email.utils
 import gzip
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -88,6 +89,7 @@ def test_retry_after_is_bounded() -> None:
         (lambda: web.Response(text="<html>Hello", content_type="text/html"), {}, "not-json", "text/html"),
         (lambda: web.json_response({"data": 1, "meta": 2}), {"records": "items"}, "records", "data, meta"),
         (lambda: web.json_response({"items": []}), {}, "records", "it has items"),
+        (lambda: web.Response(text="[" * 100_000), {}, "not-json", "recursion"),
         (lambda: web.json_response([{"a": "x" * 5000}]), {"max_bytes": 1000}, "page-size", "1000 bytes"),
     ],
 )
@@ -252,6 +254,28 @@ async def test_a_server_that_ignores_the_page_ends_with_an_error(api: Api) -> No
     with pytest.raises(Permanent, match="same as the one before"):
         await api.batches(pagination={"type": "page"})
     assert len(api.asked) == 2
+    api.asked.clear()
+    api.handler = always(lambda: web.json_response([{"state": "up"}]))
+    with pytest.raises(Permanent, match="same as the one before"):
+        await api.batches(pagination={"type": "page"})
+    assert len(api.asked) == 11
+
+
+async def test_a_cursor_that_repeats_at_once_yields_no_batch_that_ends_where_it_starts(api: Api) -> None:
+    api.handler = always(lambda: web.json_response({"items": [{"id": len(api.asked)}], "next": "x"}))
+    collector = await api.collector(
+        records="items", pagination={"type": "cursor", "param": "c", "next": "next"}
+    )
+    at = {"cursor": "x"}
+    context = CollectContext(request=CollectRequest(task="t", run="r"), shard=ShardPlan(key="0"), resume=at)
+    batches = collector.collect(context)
+    with pytest.raises(Permanent, match="circle"):
+        await anext(batches)
+
+
+async def test_a_byte_order_mark_is_skipped(api: Api) -> None:
+    api.handler = always(lambda: web.Response(body=b"\xef\xbb\xbf" + json.dumps(ITEMS).encode()))
+    assert len(await api.ids()) == 10
 
 
 @pytest.mark.parametrize(
@@ -264,6 +288,8 @@ async def test_a_server_that_ignores_the_page_ends_with_an_error(api: Api) -> No
         ({"url": "http://x/", "pagination": {"type": "page", "stop": "short"}}, "/pagination/stop"),
         ({"url": "http://x/", "auth": {"type": "bearer"}}, "/auth/token"),
         ({"url": "http://x/", "auth": {"type": "basic"}}, "/auth/password"),
+        ({"url": "http://x/", "headers": {"X-A": "1\r\nX-B: 2"}}, "/headers"),
+        ({"url": "http://x/", "headers": {"X A": "1"}}, "/headers"),
         ({"url": "http://x/", "pages": {}}, "/pages"),
     ],
 )

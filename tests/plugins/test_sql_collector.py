@@ -33,6 +33,38 @@ async def test_values_are_json(tmp_path: Path) -> None:
     assert [record["v"] for record in found] == ["AP8=", "inf", 1.5, None, "é", 9007199254740993]
 
 
+async def test_text_that_is_not_utf8_is_set_aside(tmp_path: Path) -> None:
+    database(
+        tmp_path,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)",
+        "INSERT INTO t VALUES (1, 'a'), (2, CAST(x'ff41' AS TEXT)), (3, '\u00e9')",
+    )
+    chosen = SqlCollector.Options(path="x.db", table="t")
+    _, records, rejected = await collected(SqlCollector, chosen, tmp_path, full())
+    assert records == [{"id": 1, "v": "a"}, {"id": 3, "v": "\u00e9"}]
+    assert [(one.raw, one.code) for one in rejected] == [({"id": 2, "v": "\ufffdA"}, "encoding")]
+
+
+async def test_the_rowid_orders_rows_whose_primary_key_is_null(tmp_path: Path) -> None:
+    database(
+        tmp_path,
+        "CREATE TABLE t (k TEXT PRIMARY KEY, v)",
+        "INSERT INTO t VALUES (NULL, 1), (NULL, 2), ('a', 3)",
+    )
+    assert [record["v"] for record in await rows(tmp_path, table="t", key="rowid")] == [1, 2, 3]
+
+
+async def test_an_infinite_key_is_no_position(tmp_path: Path) -> None:
+    database(tmp_path, "CREATE TABLE t (k REAL PRIMARY KEY)", "INSERT INTO t VALUES (1.5), (9e999)")
+    with pytest.raises(Permanent, match="is infinite in some rows; choose another"):
+        await rows(tmp_path, table="t")
+
+
+async def test_a_query_may_end_in_a_comment(tmp_path: Path) -> None:
+    database(tmp_path, "CREATE TABLE t (k INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    assert await rows(tmp_path, query="SELECT k FROM t -- all", key="k") == [{"k": 1}]
+
+
 @pytest.mark.parametrize("shards", [1, 3, 50])
 async def test_shards_by_key_range_cover_negative_and_sparse_keys(tmp_path: Path, shards: int) -> None:
     keys = [-1000, -3, -2, 0, 1, 2, 500, 10**12]

@@ -8,6 +8,7 @@ import pytest
 
 from node.client import Client, ProblemError
 from tests.scenarios.mesh import Mesh, Node, finished, look, submit, until
+from tests.scenarios.test_verify import file_task, rows, verify
 
 pytestmark = [pytest.mark.processes]
 
@@ -93,6 +94,16 @@ async def test_ended_tasks_are_archived_everywhere_and_stay_what_they_were(tmp_p
             assert (await look(node, ids[1])).state == "succeeded"
             with pytest.raises(ProblemError, match="deleted"):
                 await look(node, ids[3])
+
+
+async def test_what_is_archived_is_verified(tmp_path: Path) -> None:
+    rows(tmp_path / "root")
+    async with Mesh(tmp_path) as mesh:
+        task = await submit(mesh.nodes[0], file_task("out"))
+        assert (await finished(mesh.nodes[1], task.id)).state == "succeeded"
+        await everything_archived(mesh.nodes, 1)
+        code, findings, summary = await verify(mesh.nodes[2])
+        assert (code, findings, summary["tasks"]) == (0, [], 1)
 
 
 async def test_a_newcomer_gets_the_archive_and_serves_it_alone(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ async def test_head_and_options(client: Client, http: ClientSession) -> None:
         ("POST", {"Content-Type": "text/plain"}, 415),
         ("POST", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
         ("POST", {"Content-Type": "application/json; charset=utf-8"}, 201),
+        ("DELETE", {}, 405),
+        ("DELETE", {"Origin": "http://evil.example"}, 403),
     ],
 )
 async def test_open_on_loopback_only(method: str, headers: dict[str, str], status: int) -> None:

@@ -108,7 +108,7 @@ async def test_dead_letters_from_source_transform_and_sink(bench: Bench, store: 
 
 async def test_letters_keep_their_names_over_a_retry(bench: Bench, store: Stores) -> None:
     sink, held = store()
-    failing = {"total": 12, "size": 4, "bad": [2, 6], "fail_at": 8}
+    failing = {"total": 12, "size": 4, "bad": [2, 6], "fail_at": 8, "error": "bug"}
     assert (await bench.run(job(failing, sink))).state == "failed"
     assert letters(bench) == []
     await bench.run(job({**failing, "fail_at": None}, sink))
@@ -207,7 +207,7 @@ async def test_plugins_at_fault_are_told_apart(bench: Bench, store: Stores) -> N
 async def test_high_is_of_committed_batches_only(bench: Bench, store: Stores) -> None:
     sink, _ = store()
     bench.cadence = Cadence(commit_bytes=60)
-    source = {"total": 20, "size": 3, "fail_at": 9}
+    source = {"total": 20, "size": 3, "fail_at": 9, "error": "bug"}
     report = await bench.run(job(source, sink, mode="incremental", since=Since("n")))
     assert (report.position, report.high) == (6, 6)
 
