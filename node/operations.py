@@ -20,6 +20,8 @@ from state.model import Fact, Part, Wish
 
 FactOf = tuple[str | None, str, Fact]
 
+INSTANT = len("20130101T000000Z")
+
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Who accepts a submit: node id, its writer, and the fingerprints of the roots that the specs use."""
@@ -125,12 +127,17 @@ def heard(batch: Batch, kind: str, key: str, indices: list[int]) -> bool:
     return wish_name(kind, key, indices) in batch.heard
 
 
-def run_name(kind: str, tenant: str, key: str, now_ms: int) -> str:
-    """The run that a request starts: an instant, to the millisecond, so that run ids sort by age (sinks let the
-    larger one win), and the hash of the request's key.
+def run_name(
+    kind: str, tenant: str, key: str, *, now_ms: int, revision: int, known: Iterable[str] = ()
+) -> str:
+    """The run that a request starts: an instant, the revision of the wish, and the hash of the request's key.
+
+    Run ids sort by age, for sinks let the later one replace the earlier: the instant is never before that of a
+    run in `known`, whatever the clock says, and within one instant the revision decides.
     """
     digest = hashlib.blake2b(f"{tenant}|{key}".encode(), digest_size=6).hexdigest()
-    return f"{instant_name(now_ms)}-{now_ms % 1000:03d}-{kind}-{digest}"
+    instant = max(instant_name(now_ms), max(known, default="")[:INSTANT])
+    return f"{instant}-{revision:06d}-{kind}-{digest}"
 
 
 def instant_name(ms: int) -> str:

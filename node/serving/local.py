@@ -152,7 +152,7 @@ class Local:
             facts.append(
                 self._wish(ledger, submission.batch, 0, "replace", key, {"spec": submission.specs[0]})
             )
-        run = operations.run_name("submit", arguments["tenant"], key, wall_ms())
+        run = _run_name("submit", reader, key)
         force = {"force": True} if arguments.get("force") else {}
         facts.append(self._wish(ledger, submission.batch, 0, "run", key, force, run=run))
         level = await self.driver.write(submission.slot, facts)
@@ -264,7 +264,7 @@ class Local:
             if size > MAX_REPLAY:
                 limit = f"at most {MAX_REPLAY >> 10} KiB of records can be replayed at once, these are {size >> 10}"
                 raise refuse(413, "too-many-letters", f"{limit}; replay some of them by --id or --code")
-            run = operations.run_name("letters", reader.entry.tenant, f"{reader.id}|{key}", wall_ms())
+            run = _run_name("letters", reader, f"{reader.id}|{key}")
             return [wish("letters", {"letters": letters}, run)]
         state = reader.state()[0]
         policy = {
@@ -276,11 +276,20 @@ class Local:
         runs = [run for run in reader.runs() if run.state in ("failed", "cancelled", "partial")]
         if state in ("failed", "cancelled", "scheduled", "partial") and (runs or state == "cancelled"):
             origin = runs[-1].id if runs and runs[-1].state != "partial" else ""
-            run = operations.run_name("retry", reader.entry.tenant, f"{reader.id}|{key}", wall_ms())
+            run = _run_name("retry", reader, f"{reader.id}|{key}")
             facts.append(wish("retry", {"origin": origin}, run))
         elif not policy:
             raise refuse(409, "not-failed", f"the task is {state}; only failed or cancelled runs are retried")
         return facts
+
+
+def _run_name(kind: str, reader: TaskReader, key: str) -> str:
+    """A name after those of all runs of the task that are known here."""
+    known = {*reader.facts.runs, *(request.run for request in reader.desired.requests)}
+    revision = reader.desired.revision + 1
+    return operations.run_name(
+        kind, reader.entry.tenant, key, now_ms=wall_ms(), revision=revision, known=known
+    )
 
 
 def _chosen(letters: list[DeadLetterItem], details: dict[str, Any]) -> list[dict[str, Any]]:

@@ -230,7 +230,8 @@ class Workload:
         if task.cancelled or not all(self.over(node, task, run) for run in wanted):
             return False
         self._keys["wish"] += 1
-        run = run_name("run", task.tenant, f"run-{self._keys['wish']}", node.wall)
+        key = f"run-{self._keys['wish']}"
+        run = run_name("run", task.tenant, key, now_ms=node.wall, revision=len(wanted), known=wanted)
         source = self.world.source(task)
         before = self.world.sink.sizes.get((source["name"], wanted[-1]), source["records"])
         self.world.sink.sizes[source["name"], run] = before + self.rng.randint(1, 30)
