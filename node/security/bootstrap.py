@@ -64,7 +64,7 @@ async def decide(
 ) -> Start | Refuse:
     """Raises BadKey, BadToken for what cannot be read, and what `enter` raises."""
     held = load_cluster_key(data_dir)
-    token = parse_token(given.join) if given.join else None
+    token = parse_token(given.join) if given.join is not None else None
     addresses = token.addresses if token else ()
     if isinstance(token, OneTimeToken):
         if held is not None and held.mesh_id != token.mesh_id:

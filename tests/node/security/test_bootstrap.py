@@ -93,6 +93,13 @@ async def test_what_cannot_be_read_is_an_error_and_founds_nothing(tmp_path: Path
     assert load_cluster_key(tmp_path) is None
 
 
+async def test_an_empty_token_founds_nothing(tmp_path: Path) -> None:
+    """It is what `--join "$TOKEN"` gives where the variable is not set."""
+    with pytest.raises(BadToken, match="begins with"):
+        await decide(tmp_path, Given(join="", mdns=False), Network())
+    assert load_cluster_key(tmp_path) is None
+
+
 async def test_a_one_time_token_is_redeemed_once_and_then_ignored(tmp_path: Path) -> None:
     """The same command line starts the node again, long after its token was used."""
     entered: list[OneTimeToken] = []
