@@ -97,7 +97,7 @@ def _ttl(body: LockBody) -> float:
     if not SHORTEST <= ttl <= LONGEST:
         item = ProblemItem(
             pointer="/ttl",
-            message="is out of bounds",
+            message="is not within 1s and 1h",
             value=body.ttl,
             allowed=["1s", "1h"],
             remedy="renew it meanwhile",
