@@ -9,7 +9,8 @@ from sharding.placement import Candidate, Placement
 from sharding.region import LOCAL, slot_in
 
 MAX_MAPS = 8
-"""Maps in force at once; while so many wait for somebody, no newer one is taken."""
+"""Maps in force at once; while so many wait for somebody who is away, no newer one is taken. When nobody is, one is
+taken in any case: two nodes whose newest maps differ agree only on a newer one."""
 
 
 class LeaseMap:
@@ -115,7 +116,8 @@ class Maps:
         if wanted != self._wanted:
             self._wanted, self._wanted_since = wanted, now
         same = bool(self.active) and wanted == self.active[-1].candidates
-        if same or not wanted or now < self._wanted_since + wait or len(self.active) >= MAX_MAPS:
+        full = len(self.active) >= MAX_MAPS and not self.members - self.forgotten - {self.me} <= alive
+        if same or not wanted or now < self._wanted_since + wait or full:
             return False
         self.active.append(LeaseMap(wanted, replicas=self._replicas, slots=self._slots))
         self._acks.clear()

@@ -158,6 +158,8 @@ class Locks:
             names = [members[node].meta.name if node in members else node for node in result.silent]
             silent = f"; no answer from {', '.join(names)}" if names else "; others asked at the same time"
             detail = f"a lock needs a majority of the replicas of its slot{silent}"
+            if not self._core.leases.live.issuperset(result.silent):
+                detail += "; what is gone for good: collect drain NODE --forget"
         refused = refuse(503, "no-majority", detail)
         refused.retry_after = 1.0
         return refused
