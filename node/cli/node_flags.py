@@ -110,6 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--join", metavar="TOKEN", help="join the mesh that printed this token")
     add("--init", action="store_true", help="write a commented node.toml and exit")
     add("--check", action="store_true", help="report every mistake in the configuration and exit")
-    add("--salvage", action="store_true", help="start from what is sound in a damaged log")
+    add("--salvage", action="store_true", help="start from what is sound in a damaged log or archive")
     add("--version", action=_Version, nargs=0, help="show the version and exit")
     return parser

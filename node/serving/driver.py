@@ -23,10 +23,12 @@ from node.messages import PACKED_SINCE, BadMessage, Message, UnknownKind
 from node.serving.keeping import Keeping, Pace
 from node.serving.places import Places
 from node.transport.base import TooLarge
+from state.base import BadBase
 from state.envelope import BadEnvelope, Writer
-from state.storage.archive import Archive
-from state.storage.log import Damaged, Location, Log
+from state.storage.archive import REMEDY, Archive
+from state.storage.log import Damaged, Location, Log, Unreadable
 from state.storage.mark import check_mark
+from state.storage.rescue import rescue
 from state.storage.writer import LogWriter
 
 log = get_logger(__name__)
@@ -85,9 +87,19 @@ class Driver:
         """
         folder.mkdir(parents=True, exist_ok=True)
         check_mark(folder)
-        archive = Archive(folder.parent / "archive.sqlite")
+        path = folder.parent / "archive.sqlite"
+        if salvage and (dropped := rescue(path)) != []:
+            log.error(
+                "a damaged part of the archive was put aside; replicas fill it in",
+                path=path,
+                slots=dropped or "all",
+            )
+        archive = Archive(path)
         self.keeping = Keeping(self, archive, pace)
-        self.keeping.load()
+        try:
+            self.keeping.load()
+        except BadBase as error:
+            raise self._rotten(error) from None
         self._log = Log.open(folder, self._load, salvage=salvage)
         self._writer = LogWriter(self._log, lambda error: self._post(self._stalled, error))
         return self._log
@@ -124,13 +136,20 @@ class Driver:
         stop: StopJob,
         calls: Callable[[NodeId, Any], None],
     ) -> None:
+        """Raises Unreadable (of the archive)."""
         self._loop = asyncio.get_running_loop()
         self._run_jobs, self._stop_job, self._calls = run, stop, calls
         self._writer.start()
-        self.keeping.begin()
+        try:
+            self.keeping.begin()
+        except ValueError as error:
+            raise self._rotten(error) from None
         self.core.start(boottime(), wall_ms())
         self.spawn(self.keeping.run())
         self._tick()
+
+    def _rotten(self, error: ValueError) -> Unreadable:
+        return Unreadable(f"{self.keeping.archive.path} is damaged ({error}); {REMEDY}")
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run beside everything else, until the driver closes."""

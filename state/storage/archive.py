@@ -19,6 +19,9 @@ from state.base import Kept
 from state.storage.log import Unreadable
 
 VERSION = 1
+REMEDY = (
+    "stop this node and start it with --salvage: what is sound is kept, and the rest fetched from other nodes"
+)
 _SCHEMA = """
 create table if not exists base (slot integer primary key, data blob not null);
 create table if not exists archived (
@@ -85,8 +88,10 @@ class Archive:
             self._begin()
             for slot, tenant, states in self._reader.execute("select slot, tenant, states from archived"):
                 self._count(slot, tenant, msgspec.msgpack.decode(states), 1)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.OperationalError as error:
             raise Unreadable(f"{path}: {error}") from None
+        except sqlite3.DatabaseError as error:
+            raise Unreadable(f"{path} is damaged ({error}); {REMEDY}") from None
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)

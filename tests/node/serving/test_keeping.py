@@ -1,0 +1,27 @@
+"""What is read from the archive, and what is said where it is damaged."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import msgspec
+import pytest
+
+from node.service import Refused
+from node.serving.driver import Driver
+from node.serving.keeping import Keeping, Pace
+from state.storage.archive import Archive
+from tests.node.stewardship.desk import Desk
+from tests.state.storage.test_archive import row
+
+
+def test_a_damaged_row_is_answered_with_the_file_and_the_remedy(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive.sqlite")
+    archive.stage(3, msgspec.structs.replace(row("one"), data=b"rot"))
+    archive.commit()
+    keeping = Keeping(cast(Driver, SimpleNamespace(core=Desk().core)), archive, Pace())
+    assert keeping.read(3, "two") is None
+    with pytest.raises(Refused, match=r"archive\.sqlite is damaged at one; .*--salvage") as caught:
+        keeping.read(3, "one")
+    assert caught.value.problem.status == 500
+    archive.close()
