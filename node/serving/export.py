@@ -1,5 +1,6 @@
 """The published rows of a task as one stream of bytes, read where the sink's folder is, in pieces."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from node.api.problems import refuse
 from node.execution.roots import FolderRoots
+from node.service import Refused
 
 PIECE = 1 << 20
 FORMATS = frozenset({"jsonl", "csv"})
@@ -19,19 +21,31 @@ class Exporter:
         self._roots = roots
 
     async def piece(self, arguments: dict[str, Any]) -> Any:
-        """`{data, next}`: bytes from `[part, offset]` of the folder's manifest on; `next` null at the end."""
+        """`{data, next, seen}`: bytes from `[part, offset]` of the folder's manifest on; `next` null at the end.
+
+        `seen`: the hash of the parts up to this one, which the next question repeats, so that the pieces are of one
+        result.
+        """
         folder = self._roots.resolve(arguments["path"])
         parts = _parts(folder)
         number, offset = arguments["at"]
+        if arguments.get("seen") and arguments["seen"] != _hash(parts[: number + (offset > 0)]):
+            raise _replaced()
         if number >= len(parts):
             return {"data": b"", "next": None}
-        if arguments["plugin"] == "csv" and not offset:
-            offset = _behind_header(folder, parts, number)
-        with (folder / parts[number]["file"]).open("rb") as file:
-            file.seek(offset)
-            data = file.read(PIECE)
+        if [number, offset] == [0, 0]:
+            _check(folder, parts)
+        try:
+            if arguments["plugin"] == "csv" and not offset:
+                offset = _behind_header(folder, parts, number)
+            with (folder / parts[number]["file"]).open("rb") as file:
+                file.seek(offset)
+                data = file.read(PIECE)
+        except FileNotFoundError:
+            raise _replaced() from None
         following = [number, offset + len(data)] if len(data) == PIECE else [number + 1, 0]
-        return {"data": data, "next": following if following[0] < len(parts) else None}
+        seen = _hash(parts[: number + 1])
+        return {"data": data, "next": following if following[0] < len(parts) else None, "seen": seen}
 
 
 def _parts(folder: Path) -> list[dict[str, Any]]:
@@ -64,6 +78,24 @@ def _header(path: Path) -> bytes:
     return header
 
 
+def _check(folder: Path, parts: list[dict[str, Any]]) -> None:
+    """Refuse before anything is sent, where that can be known."""
+    lost = [part["file"] for part in parts if not (folder / part["file"]).exists()]
+    if lost:
+        raise refuse(
+            409, "missing", f"{folder / lost[0]} is missing; `collect verify` says what to do about it"
+        )
+
+
+def _hash(parts: list[dict[str, Any]]) -> str:
+    names = "\n".join(part["file"] for part in parts)
+    return hashlib.blake2b(names.encode(), digest_size=12).hexdigest()
+
+
+def _replaced() -> Refused:
+    return refuse(409, "replaced", "another run replaced the result meanwhile; export it again")
+
+
 async def exported(
     needs: dict[str, Any], ask: Callable[[str, dict[str, Any]], Awaitable[Any]]
 ) -> AsyncIterator[bytes]:
@@ -77,8 +109,10 @@ async def exported(
     if node is None:
         raise refuse(503, "no-node", "no live node can reach the folder of this task")
     at: list[int] | None = [0, 0]
+    seen = ""
     while at is not None:
-        answer = await ask(node, {"path": sink["path"], "plugin": sink["plugin"], "at": at})
+        answer = await ask(node, {"path": sink["path"], "plugin": sink["plugin"], "at": at, "seen": seen})
+        seen = answer.get("seen", "")  # an older version does not tell
         if answer["data"]:
             yield bytes(answer["data"])
         at = answer["next"]
