@@ -15,13 +15,13 @@ from structlog import get_logger
 from gossip.identity import NodeId
 from node import messages
 from node.ageing import Over, over
-from node.api.problems import refuse
+from node.serving.opened import opened
 from sharding.region import valid
 from state import base as bases
 from state.base import Base, Kept
 from state.envelope import Writer
 from state.ledger import Change, Ledger
-from state.storage.archive import REMEDY, Archive, Row, merged, packed, unpacked
+from state.storage.archive import Archive, Row, merged, packed, unpacked
 from state.storage.mark import write_mark
 
 if TYPE_CHECKING:
@@ -242,14 +242,7 @@ class Keeping:
     def read(self, slot: int, batch: str) -> Ledger | None:
         """A ledger of the archived batch alone, to look at. Raises Refused where it is damaged."""
         row = self.find(slot, batch)
-        if row is None:
-            return None
-        ledger = Ledger(slot, lambda: 1)
-        try:
-            ledger.thaw(unpacked(row.data))
-        except ValueError:
-            raise refuse(500, "damaged", f"{self.archive.path} is damaged at {batch}; {REMEDY}") from None
-        return ledger
+        return None if row is None else opened(slot, row, self.archive.path)
 
     def thaw(self, slot: int, batch: str) -> None:
         """Put an archived batch back into the ledger, before something is written about it."""

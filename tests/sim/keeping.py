@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gossip.identity import NodeId
@@ -20,6 +21,8 @@ PACE = Pace(quiet=3.0, settled=1.0, growth=1 << 20, files=0)
 
 class SimArchive:
     """As `state.storage.archive`: what is staged is seen at once, and lost at a crash before its commit."""
+
+    path = Path("archive.sqlite")
 
     def __init__(self, node: "SimNode") -> None:
         self._content = node.disk.content
