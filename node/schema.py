@@ -38,7 +38,8 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
 
 
 class Retry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Canonical form: delays in seconds. `attempts` counts the first one. None: the node's default."""
+    """Canonical form: delays in seconds. `attempts`: so many in a row that get no further, the first one counted. None:
+    the node's default."""
 
     strategy: Literal["fixed", "linear", "exponential"] = "exponential"
     attempts: int = 5

@@ -92,7 +92,7 @@ def retry(
     Parameters
     ----------
     strategy: How the delay between attempts grows.
-    attempts: How often to try, the first time counted.
+    attempts: How often to try in a row without getting any further, the first time counted.
     delay: The first delay, such as 5s.
     max_delay: The longest delay, such as 10m.
     dead_letters: Replay dead letters instead: all, or those of --file, --code, --id.

@@ -202,9 +202,10 @@ class Recording:
 
     def _failed(self, work: TaskWork, run: RunWork, shard: ShardWork, report: Report) -> None:
         shard.error, shard.code = report.error, report.code
+        shard.count_failure()
         retry = work.effective.retry
-        if report.retryable and shard.attempt < retry.attempts:
-            delay = retry_delay(retry, shard.attempt, self.table.rng, after=report.after)
+        if report.retryable and shard.in_vain < retry.attempts:
+            delay = retry_delay(retry, shard.in_vain, self.table.rng, after=report.after)
             shard.release()
             shard.attempt += 1
             shard.retry_at = self.table.now + delay

@@ -17,8 +17,8 @@ class ShardWork:
     """One shard: what is to be done of it, and who does it now."""
 
     __slots__ = (
-        "at_ms", "attempt", "base", "code", "error", "high", "key", "node", "plan", "position", "retry_at", "retry_ms",
-        "since", "state", "totals",
+        "_failed_at", "at_ms", "attempt", "base", "code", "error", "high", "in_vain", "key", "node", "plan", "position",
+        "retry_at", "retry_ms", "since", "state", "totals",
     )  # fmt: skip
 
     def __init__(self, plan: PlannedShard) -> None:
@@ -27,6 +27,9 @@ class ShardWork:
         self.state = "pending"
         self.node: NodeId | None = None
         self.attempt = 1
+        self.in_vain = 0
+        """Attempts in a row that failed without having moved the position."""
+        self._failed_at: Any = None
         self.position: Any = None
         self.base = Totals()
         """Totals of the attempts before this lease."""
@@ -51,6 +54,11 @@ class ShardWork:
             self.code, self.high, at_ms,
         )  # fmt: skip
 
+    def count_failure(self) -> None:
+        """An attempt failed. One that got further is no sign that the next will not, and begins the count anew."""
+        self.in_vain = 1 if self.position != self._failed_at else self.in_vain + 1
+        self._failed_at = self.position
+
     def release(self) -> None:
         """The lease is over without an end: it is to be leased again, from what is known."""
         self.state = "pending"
@@ -59,6 +67,8 @@ class ShardWork:
 
     def restore_live(self, live: Live) -> None:
         self.attempt, self.position = live.attempt, live.position
+        self.in_vain = 0 if live.position is not None else live.attempt - 1
+        self._failed_at = live.position
         self.base = self.totals = _committed(live.totals)
         self.error, self.code, self.high, self.at_ms = live.error, live.code, live.high, live.at_ms
 

@@ -115,6 +115,17 @@ def test_a_task_out_of_attempts_fails_with_its_error(desk: Desk) -> None:
     assert "no 3" in fact.error
 
 
+def test_attempts_that_get_further_do_not_count(desk: Desk) -> None:
+    """An API that asks for patience again and again is read to its end; one that stands still is given up."""
+    (task,) = desk.submit(spec("many", retry={"strategy": "exponential", "delay": 0.1, "attempts": 2}))
+    desk.plan(desk.one("plan"), "x")
+    for attempt, position in enumerate((10, 20, 30, 40, 40), 1):
+        assert desk.one("shard").attempt == attempt
+        desk.end(desk.one("shard"), "failed", error="429", code="io", position=position)
+        desk.step(0.2)
+    assert desk.state(task) == "failed"
+
+
 def test_a_failure_that_is_said_twice_is_counted_once(desk: Desk) -> None:
     desk.submit(spec("many", retry={"strategy": "fixed", "delay": 0.1, "attempts": 3}))
     desk.plan(desk.one("plan"), "x")
