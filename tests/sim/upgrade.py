@@ -3,13 +3,13 @@
 import random
 from typing import TYPE_CHECKING
 
-from gossip.versions import PROTOCOL
+from gossip.versions import OLDEST, PROTOCOL
 from tests.sim.node import SimNode
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-OLDER = (1, 2)
+OLDER = range(OLDEST, PROTOCOL)
 """Protocols that a mesh may begin with."""
 LEAVES = 1.5
 """Seconds from an orderly leave to the end of the process."""
