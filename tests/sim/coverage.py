@@ -33,7 +33,8 @@ REQUIRED = (
     "gap in an author's sequence", "gap closed", "digests differed", "stray slot offered",
     "older token refused", "newer token taken over", "older revoke refused",
     "claim", "takeover from the dead", "handover", "slot released", "lease taken back on death",
-    "lease lost on the way", "final report repeated", "report of nothing known", "retry",
+    "lease lost on the way", "job stopped that another has by now",
+    "final report repeated", "report of nothing known", "retry",
     "two plans of one run", "fact before its task", "run ended elsewhere", "run taken over",
     "suspicion refuted", "commit refused by the sink", "record repeated by a sink without compare-and-set",
     "submitted again", "repeat recognised", "incremental run succeeded", "deleted task stayed deleted",
@@ -184,6 +185,14 @@ def _of_stewardship(hits: Hits) -> list[Change]:
 
         return call
 
+    def given_to_another(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Leasing, node: Any, key: Any) -> Any:
+            token = real(self, node, key)
+            hits["job stopped that another has by now"] += token is not None
+            return token
+
+        return call
+
     def report(self: Recording, sender: Any, report: Any) -> None:
         known = (k for k in self.table.works.values() if str(k.id) == report.key.task)
         if report.state in FINAL and next(known, None) is None:
@@ -210,6 +219,7 @@ def _of_stewardship(hits: Hits) -> list[Change]:
         _counted(Steward, "_release_slot", release_slot),
         _counted(Leasing, "node_lost", node_lost),
         around(Leasing, "holding", holding),
+        around(Leasing, "_elsewhere", given_to_another),
         _counted(Leasing, "_release", release),
         _counted(Recording, "report", report),
         _counted(Recording, "_failed", failed),
