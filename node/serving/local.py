@@ -36,17 +36,21 @@ class Local:
 
     def reader(self, id_text: str) -> TaskReader:
         """Raises Refused 404 when the task is not here, or was deleted."""
+        found = self._known(id_text)
+        if found.desired.deleted:
+            raise refuse(404, "not-found", f"task {id_text} was deleted")
+        return found
+
+    def _known(self, id_text: str) -> TaskReader:
+        """The same for a task that may be deleted."""
         task = parse(id_text)
         if task is None:
             raise refuse(404, "not-found", f"{id_text!r} is no task id")
         archived = self.driver.keeping.read(task.slot, task.batch)
         try:
-            reader = TaskReader(self.core, task, wall_ms(), archived)
+            return TaskReader(self.core, task, wall_ms(), archived)
         except KeyError:
             raise refuse(404, "not-found", f"there is no task {id_text}") from None
-        if reader.desired.deleted:
-            raise refuse(404, "not-found", f"task {id_text} was deleted")
-        return reader
 
     async def task(self, arguments: dict[str, Any]) -> Any:
         return _plain(self.reader(arguments["id"]).task())
@@ -201,7 +205,7 @@ class Local:
         task = parse(arguments["id"])
         if task is not None:
             self.driver.keeping.thaw(task.slot, task.batch)
-        reader = self.reader(arguments["id"])
+        reader = self._known(arguments["id"])
         action, details = arguments["action"], dict(arguments["arguments"])
         kinds = {
             "patch": ("priority", "limits", "retry-policy"),
@@ -210,6 +214,7 @@ class Local:
         for kind in kinds.get(action, (action,)):
             if operations.heard(reader.entry, kind, arguments["key"], [reader.id.place]):
                 return _plain(reader.task())
+        reader = self.reader(arguments["id"])
         expected = arguments.get("if_match")
         if expected is not None and expected != reader.desired.revision:
             detail = f"the task is at revision {reader.desired.revision}, If-Match names {expected}"

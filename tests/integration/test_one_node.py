@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from node.client import ProblemError
+from node.schema import Task
 from tests.scenarios.mesh import Mesh, finished, submit, until
 
 pytestmark = pytest.mark.processes
@@ -160,6 +161,19 @@ async def test_pause_stops_writing_and_resume_goes_on(tmp_path: Path) -> None:
         assert done.state == "succeeded"
         assert done.run is not None
         assert done.run.records.written == 6000
+
+
+async def test_a_delete_whose_answer_was_lost_can_be_sent_again(tmp_path: Path) -> None:
+    """Through any node, under its Idempotency-Key; to anybody else the task is gone."""
+    later = {"source": {"plugin": "bench"}, "sink": {"plugin": "discard"}, "schedule": "0 0 1 1 *"}
+    async with Mesh(tmp_path, ["a"]) as mesh, mesh.nodes[0].client() as client:
+        path = f"/v1/tasks/{(await client.submit(later)).id}"
+        first = await client.request("DELETE", path, Task, key="mine")
+        again = await client.request("DELETE", path, Task, key="mine")
+        assert again.id == first.id
+        with pytest.raises(ProblemError) as caught:
+            await client.request("DELETE", path, Task, key="another")
+        assert caught.value.problem.status == 404
 
 
 async def test_dead_letters_are_edited_and_replayed_into_the_sink(tmp_path: Path) -> None:
