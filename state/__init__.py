@@ -24,7 +24,7 @@ refuses. The latter gets the author's facts with the next fold of the former; no
 
 This replaces segments that are copied forward one by one, as first drawn: that needed agreement of all replicas on
 when a copy is complete, and a second numbering; a fold needs nobody, and the same digests go on to compare replicas.
-`python -m tests.soak` measures memory, log and archive over the number of tasks; its figures stand there.
+`python -m tests.soak` measures memory, log and archive over the number of tasks (`docs/soak.md`).
 
 `model` names the facts and their keys, `ledger` holds a slot's facts, `index` finds them, `join` reads them,
 `coverage` does the arithmetic of ranges, `sync` says what another replica lacks. `storage/` alone touches the disk;
