@@ -299,7 +299,8 @@ class Core:
         if self._loading:
             return
         newer = self._recall(slot, changes)
-        changes = [change for change in changes if change[0] not in newer]
+        if newer:
+            changes = [change for change in changes if change[0] not in newer]
         self.steward.changed(slot, changes, author)
         for listener in self.listeners:
             listener(slot, changes, author)

@@ -21,6 +21,7 @@ from state.model import Fact, Part, Wish
 FactOf = tuple[str | None, str, Fact]
 
 INSTANT = len("20130101T000000Z")
+"""Characters of `instant_name`."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

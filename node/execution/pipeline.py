@@ -155,10 +155,7 @@ class Pipeline:
                 await self._take(batch)
         finally:
             await _finish(stream)
-        if self._control.wish is not Wish.STOP:
-            await self._settle()
-            await self._commit(last=True)
-        self._step = self._source_step
+        await self._keep()
         await self._drop_collector()
 
     async def _next(self, stream: AsyncIterator[Batch]) -> Batch | None:
@@ -247,9 +244,10 @@ class Pipeline:
         return batch, max(0, before - (letters.made - dead) - len(batch.records))
 
     async def _keep(self) -> None:
-        """Commit what was written before the source failed."""
-        await self._settle()
-        await self._commit(last=True)
+        """Commit what was written, unless the job is to stop at once."""
+        if self._control.wish is not Wish.STOP:
+            await self._settle()
+            await self._commit(last=True)
         self._step = self._source_step
 
     async def _commit(self, *, last: bool) -> None:

@@ -71,13 +71,12 @@ class Acceptor:
 
     def _take(self, ask: Ask, now: float) -> bool:
         promise = self.promises.get(ask.name)
-        renewed = promise is not None and promise.grant == ask.token
+        grant = promise.grant if promise is not None else None
+        renewed = grant == ask.token
         if not renewed:
             if ask.token[0] <= self.epoch(ask.name):
                 return False
-            grant = promise.grant if promise is not None else None
-            in_force = grant is not None and now < self._until.get(ask.name, now)
-            if in_force and grant is not None and grant[1:] != ask.token[1:]:
+            if grant is not None and grant[1:] != ask.token[1:] and now < self._until.get(ask.name, now):
                 return False
         ttl = max(ask.ttl, promise.ttl) if renewed and promise is not None else ask.ttl
         self._put(Promise(ask.name, ask.token, ask.token, ttl, ask.note))

@@ -6,6 +6,7 @@ from typing import Any
 from node.api.problems import refuse
 from node.clock import boottime, wall_ms
 from node.core import Core
+from node.leases.acceptor import LOCKS
 from node.leases.proposer import Result
 from node.leases.wire import LeaseToken
 from node.schema import Lock, ProblemItem
@@ -103,7 +104,7 @@ class Locks:
 
         self._core.propose(
             kind,
-            f"lock/{tenant}/{name}",
+            f"{LOCKS}{tenant}/{name}",
             slot,
             token,
             done,

@@ -75,12 +75,18 @@ class Leasing:
         return [key for key in keys if not self._leased(node, key)]
 
     def _leased(self, node: NodeId, key: JobKey) -> bool:
+        held = self._lease_of(key)
+        return held is not None and held[1] == node
+
+    def _lease_of(self, key: JobKey) -> tuple[RunWork, NodeId | None] | None:
+        """The run of the job, and who has it; None if nobody has, or if it is in bulk."""
         task = parse(key.task)
         work = self.table.works.get((task.slot, task.batch, task.place)) if task is not None else None
         run = work.run if work is not None else None
         if run is None or run.name != key.run:
-            return False
-        return any(shard is run.shard_of(key) and shard.node == node for shard in run.leased())
+            return None
+        wanted = run.shard_of(key)
+        return next(((run, shard.node) for shard in run.leased() if shard is wanted), None)
 
     def _may_begin(self, slot: int) -> bool:
         """The lease is ours, and no executor that we lost sight of may still run under it."""
@@ -363,13 +369,8 @@ class Leasing:
         group = self.table.group_of(task.slot, task.batch, task.place)
         if group is not None:
             return self.table.mine.get(task.slot) if group.leased[task.place][0] != node else None
-        work = self.table.works.get((task.slot, task.batch, task.place))
-        run = work.run if work is not None else None
-        if run is None or run.name != key.run:
-            return None
-        shard = run.shard_of(key)
-        held = any(shard is other and other.node != node for other in run.leased())
-        return run.token if held else None
+        held = self._lease_of(key)
+        return held[0].token if held is not None and held[1] != node else None
 
 
 def _range(section: RangeSpec) -> Range:

@@ -195,9 +195,7 @@ class Steward:
         elif slot in self.table.mine and (not mine or self.table.overtaken(slot)):
             again = mine or self.table.ownership.outvotes(slot, ledger.claim()[1], self.table.now)
             self._release_slot(slot)
-            if (
-                again
-            ):  # another has claimed it meanwhile and is gone, or was cut off: it stays, under a newer token
+            if again:  # another claimed it and is gone, or was cut off: it stays here, under a newer token
                 self.table.mine[slot] = None
                 self.table.token(slot)
                 self._adopt_slot(slot)

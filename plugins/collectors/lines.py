@@ -45,10 +45,12 @@ def line_cuts(unit: Unit, targets: Sequence[int]) -> list[int]:
     try:
         with unit.path.open("rb") as file:
             for target in targets:
-                if target > 0:
-                    file.seek(target - 1)
-                    file.readline()
-                cuts.append(file.tell() if target > 0 else 0)
+                if target <= 0:
+                    cuts.append(0)
+                    continue
+                file.seek(target - 1)
+                file.readline()
+                cuts.append(file.tell())
     except OSError as error:
         raise failure(unit.name, error) from error
     return cuts

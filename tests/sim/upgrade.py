@@ -31,7 +31,7 @@ class Upgrade:
             world.clock.after(3.0 + 0.9 * world.seconds * share, lambda node=node: self._change(node))  # type: ignore[misc]
 
     def finish(self) -> None:
-        """The faults are over: who still runs the old version, or has left, is started with the newest at once."""
+        """The faults are over: who still runs the old version is stopped, and `Faults.end` starts the newest."""
         self._over = True
         for node in self.world.members:
             if node.config.protocol < PROTOCOL:
