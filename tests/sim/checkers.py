@@ -1,4 +1,5 @@
-"""The invariants of the end and of moments, by their names in the reliability reference. Those of every step: `watch`.
+"""The invariants of the end and of moments, by their names in the reliability reference. Those of every step: `watch`;
+of clients, secrets and tenants: `sessions`, `secrecy`, `tenants`.
 
 A checker raises AssertionError whose text begins with the invariant's name.
 """
