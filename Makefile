@@ -8,10 +8,13 @@ SEED ?= 1
 NODES ?= 0
 SECONDS ?= 600
 CAP ?= 2000
-WORKERS ?= 4
+WORKERS ?= 5
 CHAOS_SECONDS ?= 60
 FUZZ_SECONDS ?= 60
 FUZZ_UPDATES ?= 1000000
+
+# Hundreds of processes start here: the code is compiled once, also where the environment says otherwise.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test check sim sim-mutants chaos chaos-figures fuzz bench fmt
 

@@ -27,6 +27,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(config: Config, flags: Flags) -> int:
+    from node.tuning import tune_interpreter
+
+    tune_interpreter()
+
     import uvloop
 
     from node.api.access import ExposureError
@@ -72,7 +76,7 @@ def _run(config: Config, flags: Flags) -> int:
 
 async def _serve(config: Config, flags: Flags) -> int:
     from node.app import App
-    from node.tuning import tune_interpreter
+    from node.tuning import freeze_loaded
 
     _check_packages()
     app = App(config, join=flags.join, salvage=flags.salvage)
@@ -81,7 +85,7 @@ async def _serve(config: Config, flags: Flags) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     started = await app.start()
-    tune_interpreter()
+    freeze_loaded()
     kind = "a new mesh" if started.founded else f"mesh {started.cluster.mesh_id}"
     sys.stdout.write(  # at once: other threads log to the same stream, and programs read these lines
         f"collect-node {app.version} {config.node.name} ({app.me}) in {kind}\n"

@@ -1,4 +1,5 @@
-"""With REQUIRE_ALL=1 in the environment nothing may be skipped: what is missing is a failure."""
+"""With REQUIRE_ALL=1 in the environment nothing may be skipped: what is missing is a failure. Several processes get the
+tests in the order that `tests.dealing` gives."""
 
 import os
 from collections.abc import Generator
@@ -7,10 +8,16 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.dealing import dealt
+
 settings.register_profile("here", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("here")
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), lambda item: item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)
