@@ -19,9 +19,11 @@ LOCAL = SwimConfig.local()
 BAD = Link(delay=(0.0005, 0.01), loss=0.02, duplication=0.05, reorder=0.1)
 
 
-def mesh_of(n: int, seed: int, *, config: SwimConfig = LOCAL, link: Link | None = None) -> Mesh:
+def mesh_of(
+    n: int, seed: int, *, config: SwimConfig = LOCAL, link: Link | None = None, logged: bool = False
+) -> Mesh:
     print(f"n={n} seed={seed}")
-    mesh = Mesh(seed, config=config, link=link)
+    mesh = Mesh(seed, config=config, link=link, logged=logged)
     mesh.grow(n)
     mesh.until_agreed(60 * config.probe_interval)
     return mesh
@@ -135,7 +137,7 @@ def test_a_whole_mesh_restarts_from_its_stored_contacts(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_change_of_facts_reaches_everybody(seed: int) -> None:
-    mesh = mesh_of(8, seed, link=BAD)
+    mesh = mesh_of(8, seed, link=BAD, logged=True)
     node = NodeId("n5")
     changed = Meta(name="renamed", ready=False)
     mesh.tell(node, SetMeta(changed))
@@ -212,7 +214,7 @@ def test_a_crash_is_known_when_the_reference_says(
 
 def test_the_same_seed_gives_the_same_history() -> None:
     def digest(seed: int) -> str:
-        mesh = mesh_of(8, seed, link=BAD)
+        mesh = mesh_of(8, seed, link=BAD, logged=True)
         mesh.crash(NodeId("n3"))
         mesh.network.split(*halves(mesh))
         mesh.clock.run_for(10)

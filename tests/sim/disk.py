@@ -31,6 +31,8 @@ class Content:
     rows: dict[tuple[int, str], Row] = field(default_factory=dict)
     folded: set[Name] = field(default_factory=set)
     """Names of the records that the bases and rows stand for."""
+    floors: dict[tuple[int, str], int] = field(default_factory=dict)
+    """The last of them by slot and author"""
     boot: int = 0
     contacts: list[tuple[str, str]] = field(default_factory=list)
     promises: list[bytes] = field(default_factory=list)
@@ -38,8 +40,8 @@ class Content:
 
     def copy(self) -> "Content":
         return Content(
-            list(self.records), self.tail, dict(self.bases), dict(self.rows), set(self.folded), self.boot,
-            list(self.contacts), list(self.promises),
+            list(self.records), self.tail, dict(self.bases), dict(self.rows), set(self.folded), dict(self.floors),
+            self.boot, list(self.contacts), list(self.promises),
         )  # fmt: skip
 
     def names(self) -> set[Name]:
@@ -128,7 +130,9 @@ class SimDisk:
             if name[0] != slot or name[2] > floors.get(Writer(name[1]), 0)
         ]
         for author, floor in floors.items():  # also what came here as a base
-            names = [(slot, str(author), seq) for seq in range(1, floor + 1)]
+            before = self.content.floors.get((slot, str(author)), 0)
+            names = [(slot, str(author), seq) for seq in range(before + 1, floor + 1)]
+            self.content.floors[slot, str(author)] = max(before, floor)
             self.content.folded.update(names)
             for name in names:
                 self.by_name.setdefault(name, b"")

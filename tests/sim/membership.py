@@ -44,10 +44,12 @@ class Mesh:
     buried: deaths reported of running, unfrozen, reachable members (at, observer, subject).
     """
 
-    def __init__(self, seed: int, *, config: SwimConfig | None = None, link: Link | None = None) -> None:
+    def __init__(
+        self, seed: int, *, config: SwimConfig | None = None, link: Link | None = None, logged: bool = False
+    ) -> None:
         self.rng = random.Random(seed)
         self.clock = Clock()
-        self.network = Network(self.clock, random.Random(self.rng.random()), link)
+        self.network = Network(self.clock, random.Random(self.rng.random()), link, logged=logged)
         self.config = config or SwimConfig.lan()
         self.live: dict[NodeId, Station] = {}
         self.changes: list[Seen] = []

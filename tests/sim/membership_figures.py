@@ -22,7 +22,7 @@ from gossip.effects import SetMeta
 from gossip.identity import NodeId
 from gossip.member import State
 from tests.sim.membership import Mesh, Seen
-from tests.sim.network import Link, Network
+from tests.sim.network import Link
 
 PROFILES = {"lan": SwimConfig.lan, "wan": SwimConfig.wan, "local": SwimConfig.local}
 WORK = 6000.0
@@ -31,13 +31,6 @@ FROZEN = 60.0
 """Seconds that members freeze and thaw in turn, in probe intervals."""
 HEAL_LIMIT = 300.0
 PARTS = ("idle", "change", "crash", "frozen", "heal")
-
-
-class Unlogged(Network):
-    """Without the running hash of its events, which takes a fifth of the time."""
-
-    def _note(self, kind: str, source: str, destination: str) -> None:
-        self.kinds[kind] += 1
 
 
 @dataclass
@@ -66,7 +59,6 @@ class Figures:
 def settled(n: int, seed: int, config: SwimConfig, link: Link) -> Mesh:
     """n nodes that know each other as if they had for long: no news under way, probes out of step."""
     mesh = Mesh(seed, config=config, link=link)
-    mesh.network = Unlogged(mesh.clock, mesh.network._rng, link)  # the same chance as with the log
     nodes = [NodeId(f"n{number}") for number in range(n)]
     for node in nodes:
         mesh.start(node)

@@ -1,7 +1,8 @@
 """Which message arrives, when, and how often: a seeded network of named endpoints and opaque payloads.
 
 Each directed link has its own delays, loss, duplication and reordering; any pair can be cut in one direction.
-Every decision is drawn from one generator and recorded in a running hash: the same seed gives the same log.
+Every decision is drawn from one generator; `logged`, it is recorded in a running hash: the same seed gives the same
+log.
 """
 
 import hashlib
@@ -37,7 +38,10 @@ class Link:
 class Network:
     """kinds: how many messages were sent, delivered, lost, cut (by a partition) or came to nobody."""
 
-    def __init__(self, clock: Clock, rng: random.Random, link: Link | None = None) -> None:
+    def __init__(
+        self, clock: Clock, rng: random.Random, link: Link | None = None, *, logged: bool = False
+    ) -> None:
+        self.logged = logged
         self._clock = clock
         self._rng = rng
         self._default = link or Link()
@@ -67,6 +71,7 @@ class Network:
 
     def digest(self) -> str:
         """Of what became of all messages so far: (time, source, destination, kind)."""
+        assert self.logged
         self._fold()
         return self._hash.hexdigest()
 
@@ -170,6 +175,8 @@ class Network:
 
     def _note(self, kind: str, source: str, destination: str) -> None:
         self.kinds[kind] += 1
+        if not self.logged:
+            return
         self._events.append((self._clock.now, source, destination, kind))
         if len(self._events) >= FOLD:
             self._fold()

@@ -5,6 +5,7 @@ what is submitted and through whom. `World.run` has three phases: faults, a heal
 the checks of the end.
 """
 
+import contextlib
 import hashlib
 import random
 from collections import Counter
@@ -43,7 +44,8 @@ MESSAGES = 500
 @dataclass
 class World:
     """`nodes` None: 5 to 7, by the seed. `regions`: they are dealt to the nodes in turn. `pausing`: the share of tasks
-    with `on_partition = "pause"`, where they may be."""
+    with `on_partition = "pause"`, where they may be. `counted`: rare paths are. `logged`: messages are, for the
+    digest. Each takes a little of the time."""
 
     seed: int
     nodes: int | None = None
@@ -54,11 +56,13 @@ class World:
     regions: tuple[str, ...] = (LOCAL,)
     gossip: SwimConfig = field(default_factory=SwimConfig.local)
     pausing: float = 0.08
+    counted: bool = True
+    logged: bool = False
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.clock = Clock()
-        self.network = Network(self.clock, random.Random(self.seed + 1), faults.CALM)
+        self.network = Network(self.clock, random.Random(self.seed + 1), faults.CALM, logged=self.logged)
         self.network.inspect = secrecy.told
         self.sink = ModelSink()
         self.watch = Watch(self)
@@ -109,7 +113,7 @@ class World:
     # ---- the run
 
     def run(self) -> None:
-        with coverage.counting(self.hits):
+        with coverage.counting(self.hits) if self.counted else contextlib.nullcontext():
             self._run()
 
     def _run(self) -> None:
