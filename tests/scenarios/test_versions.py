@@ -1,9 +1,7 @@
 """The first release and this version in one mesh: rolling upgrade, mixed running with kills, and the way back."""
 
 import random
-import shutil
 import signal
-import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +13,10 @@ from tests.scenarios import flights
 from tests.scenarios.mesh import Mesh, Node, cluster, finished, look, submit, until, written
 from tests.scenarios.test_disk import SEED
 from tests.scenarios.test_verify import LATER, verify
+from tests.scenarios.versions import again_as, unpacked
 
 PREVIOUS = "dc0aad8"
 """The commit of the release before the protocols had numbers."""
-ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.processes, pytest.mark.shared]
 
@@ -26,28 +24,12 @@ pytestmark = [pytest.mark.processes, pytest.mark.shared]
 @pytest.fixture
 def previous(tmp_path: Path) -> Path:
     """The source tree of the previous release."""
-    if shutil.which("git") is None:
-        pytest.skip(f"needs git, for commit {PREVIOUS} of this repository")
-    tree = tmp_path / "previous"
-    tree.mkdir()
-    archive = subprocess.run(["git", "-C", ROOT, "archive", PREVIOUS], capture_output=True, check=False)
-    if archive.returncode:
-        pytest.skip(f"needs commit {PREVIOUS} of this repository: {archive.stderr.decode().strip()}")
-    subprocess.run(["tar", "-x", "-C", tree], input=archive.stdout, check=True)
-    return tree
+    return unpacked(PREVIOUS, tmp_path / "previous")
 
 
 def all_of(mesh: Mesh, tree: Path | None) -> None:
     for node in mesh.nodes:
         node.tree = tree
-
-
-async def again_as(node: Node, tree: Path | None, number: signal.Signals) -> None:
-    """End the node, in order or not, and start it as another version."""
-    node.send(number)
-    await node.ended()
-    node.tree = tree
-    await node.start()
 
 
 async def warnings(node: Node) -> str:

@@ -72,7 +72,9 @@ def settled(n: int, seed: int, config: SwimConfig, link: Link) -> Mesh:
 
 
 def idle(mesh: Mesh, figures: Figures) -> None:
+    """After the first push-pull of each node, which all have within its base interval."""
     n = len(mesh.live)
+    mesh.clock.run_for(mesh.config.sync_interval)
     seconds = max(10.0, min(60.0, WORK / n)) * mesh.config.probe_interval
     before, start = mesh.network.kinds["sent"], len(mesh.buried)
     mesh.clock.run_for(seconds)
