@@ -36,6 +36,7 @@ class CsvOptions(FileOptions, kw_only=True, forbid_unknown_fields=True):
     null: list[str] = []  # noqa: RUF012 -- the same
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one = "one character, not a line end"
         if len(self.delimiter) != 1 or self.delimiter in "\r\n":
             raise InvalidOption("delimiter", "is not one character", allowed=one, remedy='"," or "\\t"')
