@@ -280,6 +280,7 @@ def test_of_two_submits_under_one_key_one_counts_with_its_spec_and_its_story(ord
         replica.write(AUTHORS[index], [(late, soon)[index]])
     found = replica.batches["p"]
     assert (replica.spec("p", 0), found.content, found.roots) == (b"soon", "of soon", {"r": "b"})
+    assert found.lost == [(2, "a")]
 
 
 @settings(max_examples=200)
