@@ -214,12 +214,27 @@ def _contradictions(values: Mapping[str, Any], entries: Mapping[str, Entry]) -> 
                     "is not a loopback address: set http.tls_cert and http.tls_key, or http.insecure = true",
                 )
             )
+    mesh = values.get("mesh.bind", Address("0.0.0.0", v.MESH_PORT))  # noqa: S104
+    if mesh.port and 0 <= bind.port - mesh.port < v.MESH_PORTS and _one_host(bind, mesh):
+        ports = f"mesh.bind takes ports {mesh.port} to {mesh.port + v.MESH_PORTS - 1}"
+        said = "http.bind" in values or "mesh.bind" not in values
+        found.append(
+            item("http.bind", f"is in the way: {ports}; choose a port outside of these")
+            if said
+            else item("mesh.bind", f"is in the way: {ports}, and http.bind is {bind}; choose other ports")
+        )
     found += [
         item(key, f"needs roots.{key.split('.')[1]}.path as well")
         for key in values
         if key.endswith(".shared") and key.removesuffix("shared") + "path" not in entries
     ]
     return found
+
+
+def _one_host(one: Address, other: Address) -> bool:
+    """Whether a port of one is a port of the other; two names of one host are not known as such."""
+    hosts = {"127.0.0.1" if address.host == "localhost" else address.host for address in (one, other)}
+    return len(hosts) == 1 or any(address.wild for address in (one, other))
 
 
 def _said(entries: Mapping[str, Entry], key: str) -> bool:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from node.durations import DURATION_FORM, duration
 
 MESH_PORT = 8701
+MESH_PORTS = 3
+"""A node takes so many, from that of `mesh.bind` on."""
 
 Parser = Callable[[Any, Path], Any]
 """`(raw, base) -> value`; `base` is the folder that relative paths start from."""
@@ -33,6 +35,14 @@ class Address(NamedTuple):
             return True
         try:
             return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def wild(self) -> bool:
+        """Whether it is every address of the host."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
         except ValueError:
             return False
 

@@ -109,7 +109,7 @@ class Run(msgspec.Struct, kw_only=True):
 
 
 class Task(msgspec.Struct, kw_only=True):
-    """One task. `reason`: why it is in this state, for people. `warnings`: said once, at submit."""
+    """One task. `reason`: why it is in this state, for people. `warnings`: what its user should know of it."""
 
     id: str
     name: str | None

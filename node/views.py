@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gossip.identity import NodeId
 from node.core import Core
 from node.leases.reason import held_back
 from node.schema import Coverage, DeadLetterItem, ErrorEntry, Records, Run, Shard, Task
@@ -239,7 +240,14 @@ class TaskReader:
             spec=shown,
             run=run,
             as_of=instant(self.wall_ms),
+            warnings=[self._lost(ms, origin) for ms, origin in self.entry.lost],
         )
+
+    def _lost(self, ms: int, origin: str) -> str:
+        node, what = self.core.ownership.members.get(NodeId(origin)), self.entry.name and "name"
+        through = f"at {instant(ms)}, through node {node.meta.name if node is not None else origin}"
+        request = f"another request with this {what or 'Idempotency-Key'} and another spec"
+        return f"{request} was accepted {through}: this one counts, but a run that began may be of the other"
 
     def _next_run_at(self) -> str | None:
         if not self.work.scheduled or self.desired.paused:

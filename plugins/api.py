@@ -13,6 +13,8 @@ the methods of its Protocol (all optional but `Options`):
     inline    bool, default False. True: cheap enough (or purely asynchronous) to run on the node's event
               loop; otherwise a shard runs in a worker process
     paths     staticmethod(options) -> tuple of "root:relative" paths that the plugin touches
+    refuse    staticmethod(options, file: Path): raises plugins.options.InvalidOption where a collector can
+              tell from a file that it cannot read it; asked when a task is submitted, so it reads little
 
 Positions. A `Position` is any JSON value; only the collector that made it gives it a meaning and an order.
 `None` is "nothing yet". A batch covers the source positions `(start, end]`; consecutive batches of a shard

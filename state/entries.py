@@ -5,6 +5,8 @@ bit
 in a bitmap; only a task about which more is known has a `TaskFacts`.
 """
 
+from typing import NamedTuple
+
 from pyroaring import BitMap
 
 from state.envelope import SegmentId, Writer
@@ -52,6 +54,15 @@ class Outcome:
         self.bits = BitMap.deserialize(group.bits)
 
 
+class Place(NamedTuple):
+    """Where a part lies, after what decides between two: the one created first counts, then the smaller key."""
+
+    created_ms: int
+    origin: str
+    key: str
+    segment: SegmentId
+
+
 class Batch:
     """Tasks that were submitted together. `parts`: where their specs lie, by first index."""
 
@@ -67,6 +78,7 @@ class Batch:
         "outcomes",
         "parts",
         "present",
+        "rivals",
         "roots",
         "segment",
         "tasks",
@@ -86,24 +98,38 @@ class Batch:
         self.present = BitMap()
         self.done = BitMap()
         self.outcomes: list[Outcome] = []
-        self.parts: dict[int, tuple[SegmentId, str]] = {}
+        self.parts: dict[int, Place] = {}
+        self.rivals: dict[str, tuple[int, str]] | None = None
+        """Where submits of several contents met here: content -> when and through which node."""
         self.heard: set[str] = set()
         """Names of the wishes that are known, each made from its request's key."""
         self.tasks: dict[int, TaskFacts] = {}
 
     def add_part(self, segment: SegmentId, key: str, part: Part) -> None:
-        """Merge a part; of two copies with different stories the one created first counts, then the smaller
-        key.
-        """
-        if (part.created_ms, part.origin, part.key) < (self.created_ms, self.origin, self.key):
+        """Merge a part; the story and the specs are those of one submit wherever two meet."""
+        if self.parts and part.content != self.content:
+            self._meet(self.content, self.created_ms, self.origin)
+            self._meet(part.content, part.created_ms, part.origin)
+        place = Place(part.created_ms, part.origin, key, segment)
+        first = min(self.parts.values(), default=None)
+        if first is None or place[:3] < first[:3]:
             self.created_ms, self.origin, self.key = part.created_ms, part.origin, part.key
             self.roots, self.content = part.roots, part.content
         self.segment = min(self.segment, segment)
         self.count = max(self.count, part.count)
         self.present.update(range(part.start, part.start + len(part.specs)))
         known = self.parts.get(part.start)
-        if known is None or key <= known[1]:
-            self.parts[part.start] = (segment, key)
+        if known is None or place[:3] <= known[:3]:
+            self.parts[part.start] = place
+
+    @property
+    def lost(self) -> list[tuple[int, str]]:
+        """When and through which node submits were accepted that do not count, for another took the name or the key."""
+        return sorted(when for content, when in (self.rivals or {}).items() if content != self.content)
+
+    def _meet(self, content: str, created_ms: int, origin: str) -> None:
+        self.rivals = self.rivals or {}
+        self.rivals[content] = min(self.rivals.get(content, (created_ms, origin)), (created_ms, origin))
 
     def task(self, index: int) -> TaskFacts:
         found = self.tasks.get(index)

@@ -314,9 +314,9 @@ class Ledger:
     def _covered(self, batch: Batch, base: Base) -> bool:
         """Whether the base had seen all parts of the batch that are here."""
         return bool(batch.parts) and all(
-            self._late.get(key, self.floors.get(author, 0)) <= base.heads.get(str(author), 0)
-            for _, key in batch.parts.values()
-            if (author := model.author_in(key)) is not None
+            self._late.get(place.key, self.floors.get(author, 0)) <= base.heads.get(str(author), 0)
+            for place in batch.parts.values()
+            if (author := model.author_in(place.key)) is not None
         )
 
     def _adopt_fact(self, fact: Kept, ahead: Mapping[Writer, int] | None) -> Change | None:
@@ -385,10 +385,11 @@ class Ledger:
 
     def specs(self, batch: str, start: int) -> list[bytes]:
         """The specs of the part that begins at `start`; the last one asked for is kept decoded."""
-        segment, key = self.batches[batch].parts[start]
+        place = self.batches[batch].parts[start]
+        key = place.key
         found = self._parts.get(key)
         if found is None:
-            holder = self._segments.get(segment)
+            holder = self._segments.get(place.segment)
             value = (holder.document.get(key) if holder is not None else None) or self._kept[key]
             found = model.decode(key, value).specs
             self._parts = {key: found}

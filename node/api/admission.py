@@ -112,7 +112,7 @@ ROUTES = (
         body=TokenBody,
         body_required=False,
         answers={201: IssuedToken},
-        problems=(400, 409, 422, 503),
+        problems=(409, 422, 501, 503),
     ),
     Route(
         method="GET",
@@ -122,7 +122,7 @@ ROUTES = (
         about="The one-time tokens, without their secrets.",
         tag="admission",
         answers={200: list[JoinToken]},
-        problems=(400, 503),
+        problems=(501, 503),
     ),
     Route(
         method="DELETE",
@@ -132,7 +132,7 @@ ROUTES = (
         about="Withdraw a one-time token.",
         tag="admission",
         answers={200: JoinToken},
-        problems=(400, 404, 503),
+        problems=(404, 501, 503),
     ),
     Route(
         method="POST",
@@ -144,7 +144,7 @@ ROUTES = (
         body=Nothing,
         body_required=False,
         answers={200: JoinKey},
-        problems=(400, 422, 503),
+        problems=(422, 501, 503),
     ),
     Route(
         method="POST",
@@ -156,7 +156,7 @@ ROUTES = (
         body=RevokeBody,
         body_required=False,
         answers={200: Verdict},
-        problems=(400, 404, 409, 422, 503),
+        problems=(404, 409, 422, 501, 503),
     ),
     Route(
         method="POST",
@@ -168,7 +168,7 @@ ROUTES = (
         body=Nothing,
         body_required=False,
         answers={200: Verdict},
-        problems=(400, 404, 409, 422, 503),
+        problems=(404, 409, 422, 501, 503),
     ),
     Route(
         method="GET",
@@ -178,6 +178,6 @@ ROUTES = (
         about="The nodes that are shut out.",
         tag="admission",
         answers={200: list[Verdict]},
-        problems=(400, 503),
+        problems=(501,),
     ),
 )

@@ -211,6 +211,6 @@ ROUTES = (
         body=str,
         media=(NDJSON,),
         answers={200: BatchAnswer},
-        problems=(400, 413, 415, 503, 507),
+        problems=(503, 507),
     ),
 )

@@ -116,7 +116,7 @@ def _act_route(
             body=RetryBody if action == "retry" else Nothing,
             body_required=False,
             answers={200: answer},
-            problems=(400, 404, 409, 412, 422),
+            problems=(404, 409, 412, 422, 503, 507),
         )
         for action in ACTIONS
     ]
@@ -133,7 +133,7 @@ def _change_route(method: str, handler: Any, about: str, body: Any) -> Route:
         parameters=(TENANT, IF_MATCH, KEY),
         body=body,
         answers={200: Task},
-        problems=(400, 404, 409, 412, 422),
+        problems=(404, 409, 412, *((422,) if body is not None else ()), 503, 507),
     )
 
 

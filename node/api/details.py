@@ -89,7 +89,7 @@ def _route(
         parameters=(TENANT, *parameters),
         answers={200: answer},
         answer_media=(JSON, NDJSON) if lines else (JSON,),
-        problems=(400, 404, 409),
+        problems=(404, 409, 503),
     )
 
 
@@ -112,6 +112,6 @@ ROUTES = (
         parameters=(TENANT,),
         answers={200: str},
         answer_media=(BYTES,),
-        problems=(400, 404, 409),
+        problems=(404, 409, 503),
     ),
 )

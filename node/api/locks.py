@@ -113,15 +113,15 @@ ROUTES = (
     Route(
         method="PUT", path=_PATH, handler=put, name="hold_lock", about="Take a named lock, or renew it.", tag="locks",
         parameters=(_TENANT, KEY), body=LockBody, body_required=False, answers={200: Lock},
-        problems=(400, 409, 422, 503),
+        problems=(409, 422, 503),
     ),
     Route(
         method="GET", path=_PATH, handler=get, name="read_lock", about="Who has a named lock.", tag="locks",
-        parameters=(_TENANT,), answers={200: Lock}, problems=(400, 503),
+        parameters=(_TENANT,), answers={200: Lock}, problems=(503,),
     ),
     Route(
         method="DELETE", path=_PATH, handler=delete, name="free_lock", about="Free a named lock.", tag="locks",
         parameters=(_TENANT, Parameter("token", "Under which it is held.", int)), answers={200: Lock},
-        problems=(400, 409, 503),
+        problems=(409, 503),
     ),
 )  # fmt: skip

@@ -43,7 +43,7 @@ ROUTES = (
             body=Nothing,
             body_required=False,
             answers={200: Node},
-            problems=(400, 404, 409, 422),
+            problems=(404, 409, 422, 503),
         )
         for action, about in (
             (
@@ -64,15 +64,15 @@ ROUTES = (
         body=DrainBody,
         body_required=False,
         answers={200: Node},
-        problems=(400, 404, 409, 422),
+        problems=(404, 409, 422, 503),
     ),
     Route(
         method="DELETE",
         path="/v1/nodes/{id}",
         handler=forget,
         name="forget_node",
-        about="A dead node is no replica any more, at once: others take its copies over. If it comes back, it joins "
-        "anew. Refused while the node is alive.",
+        about="A node that is dead, or has left, is no replica any more, at once: others take its copies over, and the "
+        "majorities of locks count it no more. If it comes back, it joins anew. Refused while the node is alive.",
         tag="mesh",
         answers={200: Node},
         problems=(404, 409),

@@ -9,13 +9,16 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from node.api.access import BODIED
 from node.api.answers import json_answer
 from node.api.context import CONTEXT
 from node.api.route import JSON, NDJSON, PROBLEM, Parameter, Route
 from node.schema import Problem
 
-COMMON_PROBLEMS = (401, 403, 421, 500)
+COMMON_PROBLEMS = (400, 401, 403, 421, 500)
 """What any operation but the probes may be refused with."""
+BODY_PROBLEMS = (408, 413, 415)
+"""The same where there is a body: too slow, too large, of another type."""
 
 _VARIABLE = re.compile(r"\{(\w+)(?::([^}]*))?\}")
 _REF = "#/components/schemas/{name}"
@@ -117,13 +120,19 @@ def _answers(route: Route, known: dict[str, Any]) -> dict[str, Any]:
         str(status): {"description": _meaning(status), "content": _content(route, shape, known)}
         for status, shape in route.answers.items()
     }
-    problems = () if route.open else (*route.problems, *COMMON_PROBLEMS)
-    for status in sorted(set(problems)):
+    for status in sorted(problems_of(route)):
         answers[str(status)] = {
             "description": _meaning(status),
             "content": {PROBLEM: {"schema": known[repr(Problem)]}},
         }
     return answers
+
+
+def problems_of(route: Route) -> set[int]:
+    """Statuses of all refusals that the operation may answer."""
+    if route.open:
+        return set()
+    return {*route.problems, *COMMON_PROBLEMS, *(BODY_PROBLEMS if route.method in BODIED else ())}
 
 
 def _content(route: Route, shape: Any, known: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ IF_MATCH = Parameter(
 )
 KEY = Parameter(
     "Idempotency-Key",
-    "Names this request: sent again, through any node, it has no second effect.",
+    "Names this request: sent again, through any node, it has no second effect. For another request it is refused "
+    "(409); where two nodes take one each in the same moment, one counts, and the task's `warnings` tell of the other.",
     str,
     "header",
 )

@@ -107,7 +107,7 @@ ROUTES = (
         parameters=(DURABILITY, Parameter("force", "Collect a range again where it is covered.", bool), KEY),
         body=RawSpec,
         answers={201: Task, 200: Task},
-        problems=(400, 409, 413, 422, 503, 507),
+        problems=(404, 409, 422, 503, 507),
     ),
     Route(
         method="GET",
@@ -119,7 +119,7 @@ ROUTES = (
         parameters=(*FILTERS, *PAGING),
         answers={200: TaskPage},
         answer_media=(JSON, NDJSON),
-        problems=(400,),
+        problems=(503,),
     ),
     Route(
         method="GET",
@@ -130,6 +130,6 @@ ROUTES = (
         tag="tasks",
         parameters=(TENANT,),
         answers={200: Task},
-        problems=(404, 409),
+        problems=(404, 409, 503),
     ),
 )

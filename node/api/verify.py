@@ -45,6 +45,6 @@ ROUTES = (
         body_required=False,
         answers={200: list[VerifyLine]},
         answer_media=(NDJSON,),
-        problems=(400, 422),
+        problems=(422,),
     ),
 )

@@ -87,7 +87,7 @@ def retry(
     output: Output = "table",
     reach: Reach = HERE,
 ) -> int:
-    """Run failed tasks again from where they stopped, or replay dead letters.
+    """Run failed tasks again from where they stopped, or replay dead letters: the task stays partial while any is left.
 
     Parameters
     ----------

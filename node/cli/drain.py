@@ -44,7 +44,8 @@ def drain(
     ----------
     ref: The node: its name, its id, or a unique prefix of the id.
     cancel: Take the drain back.
-    forget: The node is dead and gone for good: others take over its copies now, instead of after ten minutes.
+    forget: The node is dead, or has left, and is gone for good: others take over its copies now, instead of after ten
+        minutes, and the majorities of locks count it no more.
     wait: Wait to the end, and show progress.
     """
     if cancel and forget:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from node.cli.failures import OK
+from node.cli.failures import OK, clean
 from node.cli.output import colourful, emit, facts, table
 from node.cli.session import HERE, Output, Reach, Tenant, speak
 from node.schema import Coverage, Run, Task
@@ -96,6 +96,8 @@ def show(
             print(msgspec.json.format(msgspec.json.encode(task.spec), indent=2).decode())
         elif output == "table":
             print(task_text(task))
+            for warning in task.warnings:
+                print(f"warning: {clean(warning)}", file=sys.stderr)
         else:
             emit(task, [task_row(task)], output)
     return OK

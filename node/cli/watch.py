@@ -57,7 +57,8 @@ def wait(
     tenant: Tenant = None,
     reach: Reach = HERE,
 ) -> int:
-    """Wait until a task is in a state. Exit code: 0 it is; 1 it ended otherwise, or time is up.
+    """Wait until a task is in a state. Exit code: 0 it is; 1 it ended otherwise, or time is up; 3 it ended with dead
+    letters.
 
     Parameters
     ----------

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from node.api.problems import refuse
 from node.execution.roots import FolderRoots
@@ -12,6 +13,17 @@ from node.service import Refused
 
 PIECE = 1 << 20
 FORMATS = frozenset({"jsonl", "csv"})
+MANIFESTS = 8
+"""That are remembered, of the folders asked for last; more cost memory, fewer are read again for each piece."""
+
+Version = tuple[int, ...]
+
+
+class Published(NamedTuple):
+    """The parts of a manifest. `seen[n]`: the hash of the first n of them."""
+
+    parts: list[dict[str, Any]]
+    seen: list[str]
 
 
 class Exporter:
@@ -19,6 +31,7 @@ class Exporter:
 
     def __init__(self, roots: FolderRoots) -> None:
         self._roots = roots
+        self._known: dict[Path, tuple[Version, Published]] = {}
 
     async def piece(self, arguments: dict[str, Any]) -> Any:
         """`{data, next, seen}`: bytes from `[part, offset]` of the folder's manifest on; `next` null at the end.
@@ -27,9 +40,9 @@ class Exporter:
         result.
         """
         folder = self._roots.resolve(arguments["path"])
-        parts = _parts(folder)
+        parts, seen = self._published(folder)
         number, offset = arguments["at"]
-        if arguments.get("seen") and arguments["seen"] != _hash(parts[: number + (offset > 0)]):
+        if arguments.get("seen") and arguments["seen"] != seen[min(number + (offset > 0), len(parts))]:
             raise _replaced()
         if number >= len(parts):
             return {"data": b"", "next": None}
@@ -44,16 +57,37 @@ class Exporter:
         except FileNotFoundError:
             raise _replaced() from None
         following = [number, offset + len(data)] if len(data) == PIECE else [number + 1, 0]
-        seen = _hash(parts[: number + 1])
-        return {"data": data, "next": following if following[0] < len(parts) else None, "seen": seen}
+        ended = following[0] >= len(parts)
+        return {"data": data, "next": None if ended else following, "seen": seen[number + 1]}
+
+    def _published(self, folder: Path) -> Published:
+        """What the manifest says; read once as long as it is the same file, for there are as many pieces as parts."""
+        try:
+            with (folder / "_manifest.json").open("rb") as file:
+                version = _version(os.fstat(file.fileno()))
+                known = self._known.pop(folder, None)
+                found = known[1] if known is not None and known[0] == version else _read(file.read())
+        except FileNotFoundError:
+            detail = "nothing is published yet; wait for the run to succeed"
+            raise refuse(409, "not-published", detail) from None
+        self._known[folder] = version, found
+        if len(self._known) > MANIFESTS:
+            del self._known[next(iter(self._known))]
+        return found
 
 
-def _parts(folder: Path) -> list[dict[str, Any]]:
-    try:
-        manifest = json.loads((folder / "_manifest.json").read_bytes())
-    except FileNotFoundError:
-        raise refuse(409, "not-published", "nothing is published yet; wait for the run to succeed") from None
-    return [part for part in manifest["parts"] if part["file"]]
+def _version(status: os.stat_result) -> Version:
+    """A manifest is replaced, never written to."""
+    return status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size
+
+
+def _read(manifest: bytes) -> Published:
+    parts = [part for part in json.loads(manifest)["parts"] if part["file"]]
+    seen = [""]
+    for part in parts:
+        text = f"{seen[-1]}\n{part['file']}"
+        seen.append(hashlib.blake2b(text.encode(), digest_size=12).hexdigest())
+    return Published(parts, seen)
 
 
 def _behind_header(folder: Path, parts: list[dict[str, Any]], number: int) -> int:
@@ -85,11 +119,6 @@ def _check(folder: Path, parts: list[dict[str, Any]]) -> None:
         raise refuse(
             409, "missing", f"{folder / lost[0]} is missing; `collect verify` says what to do about it"
         )
-
-
-def _hash(parts: list[dict[str, Any]]) -> str:
-    names = "\n".join(part["file"] for part in parts)
-    return hashlib.blake2b(names.encode(), digest_size=12).hexdigest()
 
 
 def _replaced() -> Refused:

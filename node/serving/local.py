@@ -10,6 +10,7 @@ from node.clock import wall_ms
 from node.core import Core
 from node.operations import Origin, Submission
 from node.schema import DeadLetterItem, TaskSpec
+from node.service import Refused
 from node.serving.driver import Driver
 from node.serving.listing import Listing
 from node.stewardship.specs import decode_spec
@@ -110,6 +111,9 @@ class Local:
         )  # fmt: skip
         facts = operations.submit_facts(submission, origin, tenant=tenant, key=key, now_ms=wall_ms())
         level = await self.driver.write(submission.slot, facts)
+        entry = ledger.batches.get(submission.batch)
+        if entry is not None and entry.content != submission.content:
+            raise _outrun(submission)
         return {"created": True, "level": self._enough(level, arguments)}
 
     async def _again(
@@ -119,9 +123,7 @@ class Local:
         key = arguments["key"]
         if submission.name is None:
             if entry.content != submission.content:
-                raise refuse(
-                    409, "key-reused", "this Idempotency-Key was used for another request; use a new key"
-                )
+                raise _outrun(submission)
             return {"created": False, "level": min(2, 1 + len(self.core.replicator.peers(submission.slot)))}
         reader = TaskReader(self.core, TaskId(submission.slot, submission.batch, 0), wall_ms())
         spec, submitted = decode_spec(reader.desired.spec or reader.raw), decode_spec(submission.specs[0])
@@ -286,6 +288,16 @@ class Local:
         elif not policy:
             raise refuse(409, "not-failed", f"the task is {state}; only failed or cancelled runs are retried")
         return facts
+
+
+def _outrun(submission: Submission) -> Refused:
+    """Another request has the key or the name. Where two replicas take one each at the same moment, each hears of
+    the other's while it waits for the second disk, or later; then the task's `warnings` say so.
+    """
+    if submission.name is None:
+        return refuse(409, "key-reused", "this Idempotency-Key was used for another request; use a new key")
+    detail = f"task {submission.name} was submitted with another spec at the same time; read it, and change it with PUT"
+    return refuse(409, "other-spec", detail)
 
 
 def _run_name(kind: str, reader: TaskReader, key: str) -> str:

@@ -10,6 +10,8 @@ from node.api.problems import refuse
 from node.clock import boottime
 from node.drain import Drain
 from node.schema import Node
+from node.service import Refused
+from node.serving.absence import absent
 from node.serving.calls import Calls, NoAnswer
 from node.serving.driver import PauseNode
 from node.serving.overview import Overview
@@ -81,14 +83,20 @@ class Nodes:
         return await self._overview.status({})
 
     async def forget(self, node: str) -> Node:
-        """The dead node is no replica any more, at once and for all. Raises Refused 404, 409."""
-        if (voter := self._voter(node)) is not None:
+        """The node that is dead, or has left, is no replica and no voter any more, at once and for all.
+
+        Raises Refused 404, 409.
+        """
+        try:
+            target = self._overview.find(node, also=absent(self._core))
+        except Refused as refused:
+            if refused.problem.status != 404 or (voter := self._voter(node)) is None:
+                raise
             self._retire(voter)
             return _unknown(voter)
-        target = self._overview.find(node)
         member = self._core.ownership.members[target]
         if member.state in LIVE:
-            detail = f"node {member.meta.name} is {member.state}: only a dead node can be forgotten"
+            detail = f"node {member.meta.name} is {member.state}: only one that is dead or has left can be forgotten"
             raise refuse(
                 409, "alive", f"{detail}; stop it first, or empty it with `collect drain {member.meta.name}`"
             )
@@ -100,8 +108,7 @@ class Nodes:
 
     def _voter(self, ref: str) -> NodeId | None:
         """One that gossip knows no more (it has been away for a day), while majorities still count it."""
-        counted = self._core.leases.maps.members - self._core.ownership.members.keys()
-        found = [node for node in counted if node.startswith(ref)]
+        found = [node for node in self._core.leases.maps.members if node.startswith(ref)]
         return found[0] if len(found) == 1 else None
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from node.counts import counted
 from node.execution.roots import split
 from node.messages import Facts
 from node.schema import Cluster, Drain, Node, Task, TaskSpec
-from node.serving import shortage
+from node.serving import absence, shortage
 from node.spec.plugged import HOST_KEYS, KINDS
 from node.stewardship.specs import decode_spec
 from node.views import instant
@@ -138,6 +138,7 @@ class Overview:
                 found.append(f"node {member.meta.name} ({node}) is dead")
         return [
             *found,
+            *absence.warnings(self.core),
             *shortage.warnings(self.core, [answer.get("short") for answer in answers.values() if answer]),
         ]
 
@@ -167,11 +168,15 @@ class Overview:
     def _name(self, node: NodeId) -> str:
         return self.core.ownership.members[node].meta.name
 
-    def find(self, ref: str) -> NodeId:
-        """The member with this id, unique id prefix or name. Raises Refused 404, 409."""
+    def find(self, ref: str, *, also: Collection[NodeId] = ()) -> NodeId:
+        """The member with this id, unique id prefix or name. `also`: of those that have left, whom a name may mean.
+        Raises Refused 404, 409.
+        """
         members = self.core.ownership.members
         exact = [
-            n for n, m in members.items() if ref == n or (ref == m.meta.name and m.state is not State.LEFT)
+            n
+            for n, m in members.items()
+            if ref == n or (ref == m.meta.name and (n in also or m.state is not State.LEFT))
         ]
         found = exact or [node for node in members if node.startswith(ref)]
         if not found:

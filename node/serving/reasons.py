@@ -15,6 +15,7 @@ def why(needs: dict[str, Any]) -> Why:
         )
     if not reasons:
         reasons.append("it waits for a free place on a node")
+    reasons += task.get("warnings", [])
     return Why(task=task["id"], state=task["state"], reasons=reasons, nodes=nodes)
 
 

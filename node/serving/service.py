@@ -241,7 +241,7 @@ class MeshService:
 
     async def get(self, ref: str, *, tenant: str | None) -> Task:
         task = msgspec.convert(await self._ask(ref, tenant, "task"), Task)
-        task.warnings = self.overview.warnings_of(task)
+        task.warnings += self.overview.warnings_of(task)
         return task
 
     async def runs(self, ref: str, *, tenant: str | None) -> list[Run]:

@@ -4,8 +4,9 @@ The table of a source, sink or transform holds the plugin's options beside the h
 """
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from node.service import Facts
 from node.spec.fields import kind
 from node.spec.problems import MASK, Problems, shown
 from node.spec.raw import Plugged
-from plugins.options import OptionErrors, OptionProblem, decode, secrets
+from plugins.options import InvalidOption, OptionErrors, OptionProblem, decode, secrets
 from plugins.registry import Registry, UnknownPlugin, modes_of
 
 SINK_MODES = ("append", "replace", "upsert")
 DEFAULT_ROOT = "default"
+LOOKED_AT = 100
+"""files that a pattern matches; a submit does not wait for more to be looked at"""
 HOST_KEYS = {
     "source": frozenset({"plugin"}),
     "transform": frozenset({"plugin"}),
@@ -138,6 +141,8 @@ class PluginChecker:
                 )
             elif role == "source" and not self._exists(root, relative):
                 problems.add(place, f"there is no such file in the root {root!r}", value=path)
+            elif role == "source":
+                self._check_content(plugin, options, root, relative, pointer, problems)
             elif role == "sink" and (obstacle := self._obstacle(root, relative)) is not None:
                 problems.add(
                     place,
@@ -156,6 +161,29 @@ class PluginChecker:
             remedy=remedy,
         )
 
+    def _check_content(
+        self, plugin: Any, options: Any, root: str, relative: str, pointer: str, problems: Problems
+    ) -> None:
+        """Has the plugin look at the files that are here; the first that it refuses is the one told."""
+        refuse: Callable[[Any, Path], None] | None = getattr(plugin, "refuse", None)
+        folder = self.facts.folders.get(root)
+        if refuse is None or folder is None:
+            return
+        for file in _files(folder, relative):
+            try:
+                refuse(options, file)
+            except InvalidOption as error:
+                problems.add(
+                    f"{pointer}/{error.field}",
+                    f"{file.name} {error.message}" if _is_pattern(relative) else error.message,
+                    value=getattr(options, error.field),
+                    allowed=error.allowed,
+                    remedy=error.remedy,
+                )
+                return
+            except OSError:
+                continue  # the run says so, and where
+
     def _obstacle(self, root: str, relative: str) -> str | None:
         """What keeps a sink from writing there: the nearest part of its path that exists, if not writable."""
         folder = self.facts.folders.get(root)
@@ -171,9 +199,25 @@ class PluginChecker:
         folder = self.facts.folders.get(root)
         if folder is None:
             return True
-        if any(mark in relative for mark in "*?["):
+        if _is_pattern(relative):
             return _any_match(folder, relative)
         return os.path.exists(os.path.join(folder, relative))  # noqa: PTH110, PTH118 -- false for bad names too
+
+
+def _files(folder: str, relative: str) -> Iterator[Path]:
+    """The first files of a path or pattern, none that a link leads to outside of the folder."""
+    real = Path(folder).resolve()
+    try:
+        found = Path(folder).glob(relative) if _is_pattern(relative) else iter([Path(folder, relative)])
+        for file in itertools.islice(found, LOOKED_AT):
+            if file.is_file() and file.resolve().is_relative_to(real):
+                yield file
+    except (ValueError, OSError):
+        return
+
+
+def _is_pattern(relative: str) -> bool:
+    return any(mark in relative for mark in "*?[")
 
 
 def _any_match(folder: str, pattern: str) -> bool:

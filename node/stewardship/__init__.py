@@ -4,7 +4,8 @@ States of a run: plan -> shards -> publish -> succeeded | partial | failed | can
 leased to an
 executor; the steward records what executors report. An unsharded collector's plan is a constant, so its run
 is one
-`solo` job that ends with its publish; but for a run over a range, of which the plan says what it covers.
+`solo` job that ends with its publish; but for a run over a range, of which the plan says what it covers. A run is
+partial where it set records aside; one that replays dead letters, while any of the task is left.
 
 Rules.
 - The steward of a slot is the holder of the largest claim in the slot's ledger while it is alive (a suspect

@@ -23,13 +23,16 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     placement: PlacementSpec | None = None
 
 
-def refusals(node: NodeId, facts: Facts, needs: Needs, region: str = "") -> list[str]:
+def refusals(
+    node: NodeId, facts: Facts, needs: Needs, region: str = "", *, drained: bool = False
+) -> list[str]:
     """Why this node cannot run it, for people; empty: it can. `region`: the steward's, which the task stays in unless
-    it names another or a node.
+    it names another or a node. `drained`: its drain is why it is paused.
     """
     reasons = []
     if facts.paused:
-        reasons.append("is paused")
+        remedy = f"`collect drain {facts.name} --cancel` takes that back"
+        reasons.append(f"is drained ({remedy})" if drained else "is paused")
     missing = sorted(needs.plugins - facts.plugins.keys())
     reasons.extend(f"has no {name.replace(':', ' ')}" for name in missing)
     reasons.extend(f"has no secret {name}" for name in sorted(needs.secrets - set(facts.secrets)))

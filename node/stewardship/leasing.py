@@ -106,9 +106,11 @@ class Leasing:
 
     def refusals(self, needs: Needs) -> dict[NodeId, list[str]]:
         """Every node that is known, with the reasons why it cannot (empty: it can)."""
-        live = self.table.ownership.live()
+        live, members = self.table.ownership.live(), self.table.ownership.members
+        drained = {node for node, member in members.items() if not member.meta.weight}
         return {
-            node: ([] if node in live else ["is not alive"]) + refusals(node, facts, needs, self.table.region)
+            node: ([] if node in live else ["is not alive"])
+            + refusals(node, facts, needs, self.table.region, drained=node in drained)
             for node, facts in sorted(self.facts.items())
         }
 

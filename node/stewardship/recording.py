@@ -13,7 +13,7 @@ from node.stewardship.table import Table
 from node.stewardship.work import TaskWork, WorkKey
 from plugins import ordering
 from sharding.key import parse
-from state import model
+from state import join, model
 from state.entries import RunFacts
 from state.model import Cleared, Finished, Letters, Plan, PlannedShard, Progress, Totals
 
@@ -191,12 +191,12 @@ class Recording:
             if run.failed():
                 self.finish(work, run, "failed", error=_failure(run))
             else:
-                self.finish(work, run, "partial" if run.with_letters else "succeeded")
+                self.finish(work, run, _good_end(work, run))
             return
         run.ended_unsaid.append(shard.ended(run.token, self.table.wall_ms))
         if run.solo:
             run.published = True
-            self.finish(work, run, "partial" if run.with_letters else "succeeded")
+            self.finish(work, run, _good_end(work, run))
         else:
             self._next_step(work, run)
 
@@ -238,7 +238,7 @@ class Recording:
             self.finish(work, run, "failed", error=_failure(run))
         elif run.solo:
             run.published = True
-            self.finish(work, run, "partial" if run.with_letters else "succeeded")
+            self.finish(work, run, _good_end(work, run))
 
     def finish(self, work: TaskWork, run: RunWork, state: str, *, error: str = "") -> None:
         """The run is over; its cursor moves now, once, if it succeeded."""
@@ -320,6 +320,15 @@ class Recording:
                 self.table.bulk[where] = left
             else:
                 self.table.bulk.pop(where, None)
+
+
+def _good_end(work: TaskWork, run: RunWork) -> str:
+    """How a run ends whose shards are done: `partial` where records were set aside, of a replay also while any letter
+    of the task is left in the list.
+    """
+    replay = run.request.kind == "letters"
+    left = run.totals().dead or join.letters_of(work.facts) if replay else run.with_letters
+    return "partial" if left else "succeeded"
 
 
 def _failure(run: RunWork) -> str:

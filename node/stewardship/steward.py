@@ -256,6 +256,9 @@ class Steward:
                     self._refresh((slot, name, index))
                 elif index not in entry.done:
                     self._adopt_task(slot, name, index, raw, kinds)
+        if entry.rivals:  # the spec may be another one now
+            for key in [key for key in self.table.works if key[:2] == (slot, name)]:
+                self._refresh(key)
         for group in self.table.bulk.get((slot, name), ()):
             group.drop_done(entry.done)
         for kind, indices in sorted(kinds.items()):
@@ -295,7 +298,7 @@ class Steward:
         work = self.table.works.get(key)
         if work is None:
             work = self._open(key, entry, wanted)
-        elif work.desired != wanted:
+        elif work.desired != wanted or entry.rivals:
             work.desired = wanted
             before = work.priority
             work.effective = effective(self.table.replicator.ledger(slot).spec(name, index), wanted)

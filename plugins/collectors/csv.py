@@ -8,7 +8,7 @@ import csv
 import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from plugins.api import Permanent, Record, Rejected
 from plugins.collectors.files import FileCollector, FileOptions, Segment, Selection, Taken, check_field
@@ -23,29 +23,33 @@ EXTRA = "_extra"
 
 
 class CsvOptions(FileOptions, kw_only=True, forbid_unknown_fields=True):
-    """`header`: the first record names the columns; else `columns` does. `null`: text that means null.
+    """`header`: the first record names the columns; else `columns` does. "skip": it is there, and `columns`
+    name them all the same. `null`: text that means null.
 
     `quotechar` "" switches quoting off. `encoding`: one in which ASCII is one byte a character.
     """
 
     delimiter: str = ","
     quotechar: str = '"'
-    header: bool = True
+    header: bool | Literal["skip"] = True
     columns: list[str] = []  # noqa: RUF012 -- msgspec copies it
     encoding: str = "utf-8"
     null: list[str] = []  # noqa: RUF012 -- the same
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one = "one character, not a line end"
         if len(self.delimiter) != 1 or self.delimiter in "\r\n":
             raise InvalidOption("delimiter", "is not one character", allowed=one, remedy='"," or "\\t"')
         if len(self.quotechar) > 1 or self.quotechar in ("\r", "\n", self.delimiter):
             raise InvalidOption("quotechar", "is not one character", allowed=f'{one}, not the delimiter; ""')
-        if self.header and self.columns:
+        if self.header is True and self.columns:
             raise InvalidOption(
-                "columns", "are named by the header", remedy="set header = false, or drop columns"
+                "columns",
+                "are named by the header",
+                remedy='set header = "skip" (the first record is a header) or false (it is none), or drop columns',
             )
-        if not self.header and not self.columns:
+        if self.header is not True and not self.columns:
             raise InvalidOption("columns", "are missing", remedy="name the columns, or set header = true")
         if len(set(self.columns)) < len(self.columns):
             raise InvalidOption("columns", "hold a name twice", remedy="give each column its own name")
@@ -86,7 +90,7 @@ class CsvReader:
         self._options, self._name, self._plain = options, unit.name, unit.plain
         self._stream = unit.open()
         self._mean = 200.0
-        self._head = int(options.header)
+        self._head = int(bool(options.header))
         self.position = 0
         self._end = None if unit.plain else segment.end
         try:
@@ -155,6 +159,8 @@ class CsvReader:
         self.position = 0
         if error is not None:
             raise Permanent(f"{self._name}: the header is not CSV: {error}", code="source-damaged")
+        if self._options.header == "skip":
+            return self._renamed(len(rows[0]) if rows else 0)
         columns = [name or f"column_{index}" for index, name in enumerate(rows[0] if rows else (), 1)]
         if any(map(_garbled, columns)):
             raise Permanent(
@@ -164,8 +170,19 @@ class CsvReader:
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
             raise Permanent(
-                f"{self._name}: the header names {', '.join(twice)} twice; name the columns in the task",
+                f"{self._name}: the header names {', '.join(twice)} twice; "
+                'set header = "skip" and name all columns in order in the option columns',
                 code="source-damaged",
+            )
+        return columns
+
+    def _renamed(self, width: int) -> list[str]:
+        columns = list(self._options.columns)
+        if width not in (0, len(columns)):
+            raise Permanent(
+                f"{self._name}: the header has {width} columns where the option columns names {len(columns)}; "
+                "name each of them, in order",
+                code="columns",
             )
         return columns
 

@@ -13,6 +13,7 @@ planned: a shard never reads past its `end`, so a file may grow meanwhile. Shard
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -29,7 +30,9 @@ from plugins.api import (
     Retryable,
     ShardPlan,
 )
-from plugins.collectors.sources import Compression, Unit, units
+from plugins.collectors.packing import READABLE, Compression, Foreign, by_name, recognised
+from plugins.collectors.sources import Unit, units
+from plugins.options import InvalidOption
 
 PART = 32 << 20
 """bytes of a shard where nobody asks for a number: a few seconds of work"""
@@ -44,7 +47,8 @@ Keep = Callable[[Any], bool]
 
 
 class FileOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`path`: `root:relative`, may hold `* ? [ ] **`. `compression`: "auto" goes by the suffix.
+    """`path`: `root:relative`, may hold `* ? [ ] **`. `compression`: "auto" goes by the suffix,
+    else by the first bytes.
 
     `stream`: a label for the records.
     """
@@ -52,6 +56,14 @@ class FileOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     path: str
     compression: Compression = "auto"
     stream: str = ""
+
+    def __post_init__(self) -> None:
+        if self.compression != "auto":
+            return
+        try:
+            by_name(self.path)
+        except Foreign as error:
+            raise InvalidOption("path", str(error), allowed=READABLE, remedy=error.remedy) from None
 
 
 class Taken(msgspec.Struct):
@@ -97,6 +109,16 @@ class FileCollector:
     @staticmethod
     def paths(options: FileOptions) -> tuple[str, ...]:
         return (options.path,)
+
+    @staticmethod
+    def refuse(options: FileOptions, file: Path) -> None:
+        """Raises InvalidOption for a file that is packed as this collector cannot read it; or OSError."""
+        if options.compression != "auto":
+            return
+        try:
+            recognised(file)
+        except Foreign as error:
+            raise InvalidOption("path", str(error), allowed=READABLE, remedy=error.remedy) from None
 
     async def initialize(self, context: PluginContext) -> None:
         self._options = context.options

@@ -13,14 +13,12 @@ import lzma
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal, cast
+from typing import IO, cast
 
 import msgspec
 
 from plugins.api import CollectError, Permanent, Retryable, Roots
-
-Compression = Literal["auto", "none", "gzip", "bz2", "xz", "zip"]
-SUFFIXES: dict[str, Compression] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
+from plugins.collectors.packing import Compression, Foreign, recognised
 
 CORRUPT = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, NotImplementedError)
 """What the standard library raises for damaged or encrypted content (bz2 raises OSError)."""
@@ -72,7 +70,10 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def units(roots: Roots, path: str, compression: Compression) -> list[Unit]:
-    """The units of a path, which may hold `* ? [ ] **`; by name. Raises Permanent if there are none."""
+    """The units of a path, which may hold `* ? [ ] **`; by name.
+
+    Raises Permanent if there are none, or if one is packed as no collector reads it.
+    """
     found = [unit for name, file in _files(roots, path) for unit in _inside(name, file, compression)]
     if not found:
         raise Permanent(f"path {path!r}: no such file; check the path and the root", code="source-missing")
@@ -111,8 +112,8 @@ def _files(roots: Roots, path: str) -> list[tuple[str, Path]]:
 
 
 def _inside(name: str, file: Path, compression: Compression) -> list[Unit]:
-    codec = SUFFIXES.get(file.suffix.lower(), "none") if compression == "auto" else compression
     try:
+        codec = recognised(file) if compression == "auto" else compression
         if codec != "zip":
             return [Unit(path=file, name=name, codec=codec, size=file.stat().st_size)]
         with zipfile.ZipFile(file) as archive:
@@ -128,5 +129,7 @@ def _inside(name: str, file: Path, compression: Compression) -> list[Unit]:
                 for member in archive.infolist()
                 if not member.is_dir()
             ]
+    except Foreign as error:
+        raise Permanent(f"{name}: {error}; {error.remedy}", code="compression") from None
     except (OSError, *CORRUPT) as error:
         raise failure(name, error) from error

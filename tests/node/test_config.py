@@ -150,6 +150,41 @@ def test_http_off_loopback_needs_a_token_and_tls_or_consent(tmp_path: Path) -> N
     assert "needs http.tls_key" in mistakes(None, tls, token, tmp_path)[0]
 
 
+@pytest.mark.parametrize(
+    ("http", "mesh", "where"),
+    [
+        ("127.0.0.1:8702", None, "http.bind"),
+        (None, "0.0.0.0:8698", "mesh.bind"),
+        ("127.0.0.1:9002", "127.0.0.1:9000", "http.bind"),
+        ("localhost:9000", "127.0.0.1:9000", "http.bind"),
+        ("127.0.0.1:9001", "[::]:9000", "http.bind"),
+    ],
+)
+def test_ports_that_overlap_are_refused(
+    tmp_path: Path, http: str | None, mesh: str | None, where: str
+) -> None:
+    flags = {key: value for key, value in (("http.bind", http), ("mesh.bind", mesh)) if value}
+    (line,) = mistakes(None, {}, flags, tmp_path)
+    assert line.startswith(f"flag --{where.partition('.')[0]}: {where} = ")
+    assert "http.bind" in line
+    assert "mesh.bind takes ports" in line
+
+
+@pytest.mark.parametrize(
+    ("http", "mesh"),
+    [
+        ("127.0.0.1:9003", "0.0.0.0:9000"),
+        ("127.0.0.1:8999", "0.0.0.0:9000"),
+        ("127.0.0.1:9001", "10.0.0.5:9000"),
+        ("127.0.0.1:0", "0.0.0.0:0"),
+        ("127.0.0.1:1", "0.0.0.0:0"),
+    ],
+)
+def test_ports_that_do_not_overlap_are_taken(tmp_path: Path, http: str, mesh: str) -> None:
+    config = load(None, {}, {"http.bind": http, "mesh.bind": mesh}, cwd=tmp_path)
+    assert (str(config.http.bind), str(config.mesh.bind)) == (http, mesh)
+
+
 def test_example_changes_no_default_and_names_every_key(tmp_path: Path) -> None:
     file = write(tmp_path, example_text())
     example, plain = load(file, {}, {}, cwd=tmp_path), load(None, {}, {}, cwd=tmp_path / "..")

@@ -219,9 +219,28 @@ async def test_what_is_wrong_is_said(tmp_path: Path, changes: Any, mode: Any, pa
         await collected(CsvCollector, options(**changes), tmp_path, full(**mode))
 
 
-async def test_a_header_with_a_name_twice(tmp_path: Path) -> None:
-    with pytest.raises(Permanent, match="names a twice"):
+async def test_a_header_with_a_name_twice_is_read_with_other_names(tmp_path: Path) -> None:
+    with pytest.raises(Permanent, match='names a twice; set header = "skip"'):
         await gather(tmp_path, b"a,b,a\n1,2,3\n")
+    records, rejected = await gather(
+        tmp_path, b"a,b,a\n1,2,3\n4,5,6\n", header="skip", columns=["a", "b", "c"]
+    )
+    assert records == [{"a": "1", "b": "2", "c": "3"}, {"a": "4", "b": "5", "c": "6"}]
+    assert not rejected
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+async def test_a_header_that_is_skipped_is_in_no_shard(tmp_path: Path, pack: Any) -> None:
+    (tmp_path / "x").write_bytes(pack(b"\na,a\n" + b"".join(b"%d,x\n" % n for n in range(9))))
+    renamed = options(path="x", header="skip", columns=["n", "t"])
+    _, records, rejected = await collected(CsvCollector, renamed, tmp_path, full(hints={"shards": 4}))
+    assert ([record["n"] for record in records], rejected) == ([str(n) for n in range(9)], [])
+
+
+async def test_columns_for_a_header_are_as_many_as_it_has(tmp_path: Path) -> None:
+    with pytest.raises(Permanent, match="has 3 columns where the option columns names 2"):
+        await gather(tmp_path, b"a,b,a\n1,2,3\n", header="skip", columns=["a", "b"])
+    assert await gather(tmp_path, b"", header="skip", columns=["a", "b"]) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -232,6 +251,9 @@ async def test_a_header_with_a_name_twice(tmp_path: Path) -> None:
         {"header": False},
         {"columns": ["a"]},
         {"header": False, "columns": ["a", "a"]},
+        {"header": "skip"},
+        {"header": "skip", "columns": ["a", "a"]},
+        {"header": "no", "columns": ["a"]},
         {"encoding": "utf-16"},
         {"encoding": "klingon"},
         {"compression": "rar"},

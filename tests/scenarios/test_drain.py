@@ -92,7 +92,7 @@ async def test_a_dead_node_is_forgotten_and_joins_anew(tmp_path: Path) -> None:
             await submit(mesh.nodes[number % 4], SPEC)
         said = await collect(a, "drain", "d", "--forget")
         assert said.returncode == 1
-        assert "only a dead node can be forgotten" in said.stderr
+        assert "only one that is dead or has left can be forgotten" in said.stderr
         await d.kill()
 
         async def missed() -> bool:

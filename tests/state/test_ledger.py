@@ -270,6 +270,19 @@ def test_specs_of_parts_that_two_nodes_cut_differently_are_all_found() -> None:
         writer.spec("p", 4)
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_submits_under_one_key_one_counts_with_its_spec_and_its_story(order: tuple[int, int]) -> None:
+    """The one created first, although the key of its fact is the larger one."""
+    late = ("p", "b|p|0|a.1", Part("t", "k", 2, 0, 1, [b"late"], "a", "of late", roots={"r": "a"}))
+    soon = ("p", "b|p|0|b.1", Part("t", "k", 1, 0, 1, [b"soon"], "b", "of soon", roots={"r": "b"}))
+    replica = World(1).ledger()
+    for index in order:
+        replica.write(AUTHORS[index], [(late, soon)[index]])
+    found = replica.batches["p"]
+    assert (replica.spec("p", 0), found.content, found.roots) == (b"soon", "of soon", {"r": "b"})
+    assert found.lost == [(2, "a")]
+
+
 @settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_bytes_that_are_no_envelope_are_refused(data: bytes) -> None:

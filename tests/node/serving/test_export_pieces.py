@@ -1,5 +1,6 @@
 """An export is of one result, whole, or it breaks off."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -68,3 +69,45 @@ async def test_a_missing_file_is_told_before_anything_is_sent(out: Path) -> None
     with pytest.raises(Refused, match=r"a~1\.jsonl is missing; `collect verify`"):
         await export(out.parent, sent.append)
     assert sent == []
+
+
+async def test_the_work_grows_with_the_parts_and_no_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Manifests read and names hashed for ten times the parts are ten times as much at most."""
+    read: list[int] = []
+    hashed: list[int] = []
+    load, blake2b = json.loads, hashlib.blake2b
+
+    def loads(text: bytes) -> Any:
+        read.append(len(text))
+        return load(text)
+
+    def digest(data: bytes, *, digest_size: int) -> Any:
+        hashed.append(len(data))
+        return blake2b(data, digest_size=digest_size)
+
+    monkeypatch.setattr("node.serving.export.json.loads", loads)
+    monkeypatch.setattr("node.serving.export.hashlib.blake2b", digest)
+    work = []
+    for count in (20, 200):
+        folder = tmp_path / f"{count}" / "out"
+        folder.mkdir(parents=True)
+        names = [f"{number:06d}.jsonl" for number in range(count)]
+        for name in names:
+            (folder / name).write_text("x")
+        (folder / "_manifest.json").write_text(json.dumps({"parts": [{"file": name} for name in names]}))
+        read.clear()
+        hashed.clear()
+        assert len(await export(folder.parent, lambda pieces: None)) == count
+        work.append(sum(read) + sum(hashed))
+    assert work[1] <= 11 * work[0]
+
+
+async def test_a_manifest_that_was_replaced_is_read_again(out: Path) -> None:
+    """Also by one of the same length."""
+    exporter = Exporter(FolderRoots({"default": out.parent}))
+    question = {"path": "out", "plugin": "jsonl", "at": [0, 0]}
+    assert (await exporter.piece(question))["data"][:1] == b"a"
+    publish(out, "b")
+    assert (await exporter.piece(question))["data"][:1] == b"b"
