@@ -10,6 +10,7 @@ import pytest
 from gossip.identity import NodeId
 from gossip.member import Member
 from node.api.problems import refuse
+from node.service import Refused
 from node.serving.calls import Calls
 from node.serving.homes import Homes, nearest, pinned, target_of
 from node.serving.nearness import MAX_REMEMBERED, REMEMBERED, Nearness, Remembered
@@ -126,6 +127,56 @@ async def test_a_named_task_stays_where_it_is() -> None:
     mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1}, known="us")
     assert await mesh.home(spec(name="weather"), "weather") == "us"
     assert mesh.asked == []
+
+
+async def test_all_regions_are_asked_at_once_for_a_name() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
+    all_asked = asyncio.Barrier(3)
+
+    async def look(_slot: int, _operation: str, _arguments: dict[str, Any]) -> Any:
+        await all_asked.wait()
+        raise refuse(404, "not-found", "it is not there")
+
+    async with asyncio.timeout(5):
+        assert await mesh.homes.named("weather", "default", look) is None
+
+
+async def test_the_own_region_is_not_kept_waiting_by_the_others_for_a_name() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
+
+    async def look(_slot: int, _operation: str, arguments: dict[str, Any]) -> Any:
+        if not arguments["id"].startswith("local-"):
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        found = await mesh.homes.named("weather", "default", look)
+    assert found is not None
+    assert found.region == "local"
+
+
+async def test_a_name_is_found_although_another_region_does_not_answer() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1}, known="us")
+
+    async def look(slot: int, operation: str, arguments: dict[str, Any]) -> Any:
+        if arguments["id"].startswith("eu-"):
+            raise refuse(503, "no-replica", "nobody answered")
+        return await mesh._look(slot, operation, arguments)
+
+    found = await mesh.homes.named("weather", "default", look)
+    assert found is not None
+    assert found.region == "us"
+
+
+async def test_a_name_is_not_said_to_be_free_while_a_region_does_not_answer() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
+
+    async def look(slot: int, operation: str, arguments: dict[str, Any]) -> Any:
+        if arguments["id"].startswith("eu-"):
+            raise refuse(503, "no-replica", "nobody answered")
+        return await mesh._look(slot, operation, arguments)
+
+    with pytest.raises(Refused, match="nobody answered"):
+        await mesh.homes.named("weather", "default", look)
 
 
 async def test_a_task_that_pauses_in_a_cut_goes_nowhere_where_too_few_vote() -> None:
