@@ -6,7 +6,6 @@ target, if its source names a host and its files are on shared roots (and it has
 for a target is remembered, so that a submit waits for a measurement once in five minutes.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -95,7 +94,7 @@ class Homes:
         return known[0] if known is not None else self._nearest.put(target, await self._measure(target))
 
     async def _measure(self, target: tuple[str, int]) -> str:
-        """One ready node of each region is asked."""
+        """One ready node of each region is asked, all at once."""
         members, own = self.core.ownership.members, self.core.config.region
         asked = {own: self.core.me}
         for node in sorted(self.core.ownership.live()):
@@ -112,8 +111,11 @@ class Homes:
                 return None  # cut off just now, or of an earlier version
             return float(answer) if answer is not None else None
 
-        found = await asyncio.gather(*map(ask, asked.values()))
-        return nearest(own, dict(zip(asked, found, strict=True)))
+        async with at_once(*map(ask, asked.values())) as answers:
+            mine = await answers[0]
+            if mine is not None and mine < GAIN:
+                return own  # none is nearer by so much; the others are a long way off
+            return nearest(own, dict(zip(asked, [await answer for answer in answers], strict=True)))
 
 
 async def _has(look: Look, task: TaskId) -> bool:

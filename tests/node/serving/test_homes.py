@@ -12,7 +12,7 @@ from gossip.member import Member
 from node.api.problems import refuse
 from node.service import Refused
 from node.serving.calls import Calls
-from node.serving.homes import Homes, nearest, pinned, target_of
+from node.serving.homes import GAIN, Homes, nearest, pinned, target_of
 from node.serving.nearness import MAX_REMEMBERED, REMEMBERED, Nearness, Remembered
 from node.serving.routes import Routes
 from plugins.http import NetworkRules
@@ -70,10 +70,13 @@ class Wire(Calls):
         super().__init__(lambda _to, _message: True, {})
         self.seconds = seconds
         self.asked: list[str] = []
+        self.silent = False
 
     async def call(self, to: NodeId, operation: str, arguments: dict[str, Any], *, timeout: float) -> Any:  # noqa: ASYNC109
         assert (operation, sorted(arguments), timeout > 0) == ("nearness", ["host", "port"], True)
         self.asked.append(to)
+        if self.silent:
+            await asyncio.Event().wait()
         return self.seconds[{"b": "eu", "c": "us"}[to]]
 
 
@@ -95,7 +98,7 @@ class Mesh:
         self.desk.join(member("a"), abroad("b", "eu"), abroad("c", "us"))
         settle(self.desk)
         self._known = known
-        wire = Wire(seconds)
+        self.wire = wire = Wire(seconds)
         self.asked = wire.asked
         self.homes = Homes(self.desk.core, Routes(self.desk.core), wire, Near(seconds["local"]))
 
@@ -115,6 +118,13 @@ async def test_a_task_goes_to_the_region_nearest_its_target() -> None:
     assert mesh.asked == ["b", "c"]
     assert await mesh.home(spec()) == "eu"
     assert mesh.asked == ["b", "c"], "the second time it is remembered"
+
+
+async def test_a_target_next_door_is_at_home_before_others_have_answered() -> None:
+    mesh = Mesh({"local": GAIN / 2, "eu": 0.0, "us": 0.0})
+    mesh.wire.silent = True
+    async with asyncio.timeout(5):
+        assert await mesh.home(spec()) == "local"
 
 
 async def test_a_pinned_task_goes_where_it_is_pinned() -> None:
