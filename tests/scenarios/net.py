@@ -138,11 +138,11 @@ class Net:
         """What starts a command in the namespace of this node."""
         return ("nsenter", f"--net=/run/netns/{self._space(name)}")
 
-    def place(self, bearer_file: Path) -> Callable[[str], Place]:
-        """Where a mesh puts its nodes."""
+    def place(self, bearer_file: Path, profile: str) -> Callable[[str], Place]:
+        """Where a mesh puts its nodes, with this timing of gossip."""
 
         def place(name: str) -> Place:
-            flags = ("--profile", "local", "--http-token-file", str(bearer_file))
+            flags = ("--profile", profile, "--http-token-file", str(bearer_file))
             return Place(self.inside(name), self.host(name), BEARER, flags)
 
         return place
@@ -179,12 +179,14 @@ class Net:
 class NetMesh(Mesh):
     """A mesh with a namespace for each node. Each node is given the key of the mesh and all others as seeds."""
 
-    def __init__(self, folder: Path, names: Sequence[str], far: Far | None = None) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], far: Far | None = None, profile: str = "local"
+    ) -> None:
         self.net = Net(names, far)
         bearer = folder / "bearer"
         bearer.write_text(BEARER)
         bearer.chmod(0o600)
-        self._place_of = self.net.place(bearer)
+        self._place_of = self.net.place(bearer, profile)
         super().__init__(folder, names, place=self._place_of)
         with self.config.open("a") as config:
             config.write("[http]\ninsecure = true\n")
