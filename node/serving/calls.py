@@ -1,8 +1,9 @@
 """Request and answer between nodes, over the bulk plane."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import msgspec
 from structlog import get_logger
@@ -14,6 +15,8 @@ from node.schema import Problem
 from node.service import Refused
 
 log = get_logger(__name__)
+
+T = TypeVar("T")
 
 Operation = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -85,3 +88,15 @@ class Calls:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def at_once(*questions: Coroutine[Any, Any, T]) -> AsyncIterator[list[asyncio.Task[T]]]:
+    """All are under way from now on, to be awaited in their order; the end drops what is not answered by then."""
+    tasks = [asyncio.ensure_future(question) for question in questions]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

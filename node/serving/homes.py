@@ -6,7 +6,6 @@ target, if its source names a host and its files are on shared roots (and it has
 for a target is remembered, so that a submit waits for a measurement once in five minutes.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from yarl import URL
 from node.core import Core
 from node.schema import TaskSpec
 from node.service import Refused
-from node.serving.calls import Calls, NoAnswer
+from node.serving.calls import Calls, NoAnswer, at_once
 from node.serving.nearness import Nearness, Remembered
 from node.serving.routes import Routes
 from node.spec.rules import PAUSE_NEEDS
@@ -32,6 +31,9 @@ CLEARLY = 0.8
 GAIN = 0.005
 """and at least so many seconds less."""
 
+Look = Callable[[int, str, dict[str, Any]], Awaitable[Any]]
+"""(slot, operation, arguments): asks who keeps the slot."""
+
 
 class Homes:
     def __init__(self, core: Core, routes: Routes, calls: Calls, nearness: Nearness) -> None:
@@ -43,11 +45,11 @@ class Homes:
         specs: Sequence[bytes],
         name: str | None,
         tenant: str,
-        look: Callable[[int, str, dict[str, Any]], Awaitable[Any]],
+        look: Look,
         *,
         tied: bool = False,
     ) -> str:
-        """`look(slot, operation, arguments)`: asks who keeps the slot. `tied`: it needs folders of this machine."""
+        """`tied`: it needs folders of this machine."""
         own = self.core.config.region
         if b'"region"' in specs[0] and (pin := pinned(specs)):
             return pin
@@ -55,12 +57,9 @@ class Homes:
         if not elsewhere:
             return own
         if name is not None:
-            for region in (own, *elsewhere):
-                with contextlib.suppress(Refused):
-                    await look(
-                        self._slot(region, tenant, name), "task", {"id": self._id(region, tenant, name)}
-                    )
-                    return region
+            with contextlib.suppress(Refused):
+                if (task := await self.named(name, tenant, look)) is not None:
+                    return task.region
         target = None if tied else target_of(specs)
         found = own if target is None else await self._near(target)
         return found if self._may_vote(found, specs) else own
@@ -70,18 +69,32 @@ class Homes:
         pauses = any(b'"on_partition"' in raw for raw in specs)
         return not pauses or self.core.leases.maps.voters_in(region) >= PAUSE_NEEDS
 
-    def _slot(self, region: str, tenant: str, name: str) -> int:
-        return slot_in(region, slot_of(named_digest(tenant, name), self.core.config.slots))
-
-    def _id(self, region: str, tenant: str, name: str) -> str:
-        return str(TaskId(self._slot(region, tenant, name), batch_name(named_digest(tenant, name)), 0))
+    async def named(self, name: str, tenant: str, look: Look) -> TaskId | None:
+        """The task of this name. All regions are asked at once, for each is a long way off; the answer of the own one
+        counts first. Raises Refused where none has it and one could not say so.
+        """
+        digest = named_digest(tenant, name)
+        slot = slot_of(digest, self.core.config.slots)
+        regions = (self.core.config.region, *self.routes.elsewhere())
+        tasks = [TaskId(slot_in(region, slot), batch_name(digest), 0) for region in regions]
+        unsaid: Refused | None = None
+        async with at_once(*(_has(look, task) for task in tasks)) as answers:
+            for task, answer in zip(tasks, answers, strict=True):
+                try:
+                    if await answer:
+                        return task
+                except Refused as refused:
+                    unsaid = refused
+        if unsaid is not None:
+            raise unsaid
+        return None
 
     async def _near(self, target: tuple[str, int]) -> str:
         known = self._nearest.get(target)
         return known[0] if known is not None else self._nearest.put(target, await self._measure(target))
 
     async def _measure(self, target: tuple[str, int]) -> str:
-        """One ready node of each region is asked."""
+        """One ready node of each region is asked, all at once."""
         members, own = self.core.ownership.members, self.core.config.region
         asked = {own: self.core.me}
         for node in sorted(self.core.ownership.live()):
@@ -98,8 +111,22 @@ class Homes:
                 return None  # cut off just now, or of an earlier version
             return float(answer) if answer is not None else None
 
-        found = await asyncio.gather(*map(ask, asked.values()))
-        return nearest(own, dict(zip(asked, found, strict=True)))
+        async with at_once(*map(ask, asked.values())) as answers:
+            mine = await answers[0]
+            if mine is not None and mine < GAIN:
+                return own  # none is nearer by so much; the others are a long way off
+            return nearest(own, dict(zip(asked, [await answer for answer in answers], strict=True)))
+
+
+async def _has(look: Look, task: TaskId) -> bool:
+    """Whether the task is there. Raises Refused where that is not known."""
+    try:
+        await look(task.slot, "task", {"id": str(task)})
+    except Refused as refused:
+        if refused.problem.status != 404:
+            raise
+        return False
+    return True
 
 
 def pinned(specs: Sequence[bytes]) -> str | None:

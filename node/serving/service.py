@@ -28,7 +28,7 @@ from node.schema import (
     Why,
 )
 from node.service import Facts, Query, Refused, Submitted
-from node.serving.calls import Calls, NoAnswer
+from node.serving.calls import Calls, NoAnswer, at_once
 from node.serving.export import Exporter, exported
 from node.serving.homes import Homes
 from node.serving.hub import Hub
@@ -41,9 +41,8 @@ from node.serving.routes import Routes
 from node.verification.verifier import Verifier
 from plugins.http import NetworkRules
 from plugins.registry import Registry
-from sharding.key import TaskId, batch_name, parse
-from sharding.region import shown, slot_in
-from sharding.slots import named_digest, slot_of
+from sharding.key import TaskId, parse
+from sharding.region import shown
 
 log = get_logger(__name__)
 
@@ -102,27 +101,28 @@ class MeshService:
 
     async def _at(self, slot: int, operation: str, arguments: dict[str, Any], *, write: bool = False) -> Any:
         """Answered by a replica of the slot: for writes this node if it is one, for reads the steward, or the copy of
-        another region's slot in the own region.
+        another region's slot in the own region. Writes are tried at one after the other; what the first one does not
+        know, all others are asked at once.
         """
         near = not write and operation not in HOME
         nodes = self.routes.replicas(slot, near=near)
         here = self.core.me in nodes
         if write and self.core.me in self.core.ownership.placement.owners(slot):
             nodes = [self.core.me, *(node for node in nodes if node != self.core.me)]
+        timeout = READ_TIMEOUT if here and not write else CALL_TIMEOUT
         missing: Refused | None = None
         silent = False
-        for node in nodes:
-            try:
-                if node == self.core.me:
-                    return await getattr(self.local, operation)(arguments)
-                timeout = READ_TIMEOUT if here and not write else CALL_TIMEOUT
-                return await self.calls.call(node, operation, arguments, timeout=timeout)
-            except NoAnswer:
-                silent = True
-            except Refused as refused:
-                if refused.problem.status != 404:
-                    raise
-                missing = refused  # another replica may have heard of it already
+        for some in [nodes[n : n + 1] for n in range(len(nodes))] if write else [nodes[:1], nodes[1:]]:
+            async with at_once(*(self._of(node, operation, arguments, timeout) for node in some)) as answers:
+                for answer in answers:
+                    try:
+                        return await answer
+                    except NoAnswer:
+                        silent = True
+                    except Refused as refused:
+                        if refused.problem.status != 404:
+                            raise
+                        missing = refused  # another replica may have heard of it already
         self._require_compared()
         if missing is not None and not silent:
             raise missing
@@ -130,6 +130,12 @@ class MeshService:
         nobody = refuse(503, "no-replica", f"{which} live replica of slot {self._shown(slot)} answered")
         nobody.retry_after = 1.0
         raise nobody
+
+    async def _of(self, node: NodeId, operation: str, arguments: dict[str, Any], within: float) -> Any:
+        """The node's answer. Raises Refused, NoAnswer."""
+        if node == self.core.me:
+            return await getattr(self.local, operation)(arguments)
+        return await self.calls.call(node, operation, arguments, timeout=within)
 
     def _shown(self, slot: int) -> str:
         """The number alone where it is of the own region."""
@@ -162,18 +168,8 @@ class MeshService:
         task = parse(ref)
         if task is not None:
             return task
-        digest = named_digest(tenant or "default", ref)
-        for region in (self.core.config.region, *self.routes.elsewhere()):
-            slot = slot_in(region, slot_of(digest, self.core.config.slots))
-            named = TaskId(slot, batch_name(digest), 0)
-            try:
-                await self._at(slot, "task", {"id": str(named)})
-            except Refused as refused:
-                if refused.problem.status != 404:
-                    raise
-            else:
-                return named
-        return await self._by_prefix(ref)
+        named = await self.homes.named(ref, tenant or "default", self._at)
+        return named or await self._by_prefix(ref)
 
     async def _by_prefix(self, ref: str) -> TaskId:
         if not any(ref.startswith(f"{region}-") for region in self.routes.regions()):

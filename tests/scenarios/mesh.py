@@ -266,9 +266,9 @@ async def cluster(node: Node) -> Cluster:
         return await client.cluster()
 
 
-async def submit(node: Node, spec: object) -> Task:
+async def submit(node: Node, spec: object, durability: int | None = None) -> Task:
     async with node.client() as client:
-        return await client.submit(spec)
+        return await client.submit(spec, durability=durability)
 
 
 async def look(node: Node, ref: str) -> Task:

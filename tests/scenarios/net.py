@@ -2,8 +2,9 @@
 
     host --- hub (bridge) --- a, b, c …
 
-The host has an address on the bridge, so a test reaches each node; cuts are by the nodes' addresses and never
-stand between a node and the test. Everything of a network hangs on its namespaces and goes with them; names
+Between nodes of different regions packets go through the process of `wan` instead, if there is to be a delay.
+The host has an address on the bridge, so a test reaches each node, at once; cuts are by the nodes' addresses and
+never stand between a node and the test. Everything of a network hangs on its namespaces and goes with them; names
 and the subnet are random, so several networks can be up at a time.
 """
 
@@ -11,11 +12,12 @@ import asyncio
 import itertools
 import random
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
+from tests.scenarios import wan
 from tests.scenarios.mesh import Mesh, Node, Place
 
 DROP = ("-j", "DROP")
@@ -31,15 +33,26 @@ def _run(*command: str) -> None:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
-class Net:
-    """The namespaces of nodes with these names; a context manager."""
+class Far(NamedTuple):
+    """The way between regions. `regions`: of each node; `delay`: seconds, one way; `loss`: share of packets."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    regions: Mapping[str, str]
+    delay: float
+    loss: float = 0.0
+    seed: int = 1
+
+
+class Net:
+    """The namespaces of nodes with these names; a context manager. `far`: what lies between regions, if anything."""
+
+    def __init__(self, names: Sequence[str], far: Far | None = None) -> None:
         chance = random.SystemRandom()
         self._id = f"cn{chance.randrange(1 << 24):06x}"
         self._subnet = f"10.{chance.randrange(128, 255)}.{chance.randrange(256)}"
         self._hosts = {name: f"{self._subnet}.{number}" for number, name in enumerate(names, 10)}
         self._moved = 0
+        self._far = far
+        self._wan: wan.Wan | None = None
 
     def host(self, name: str) -> str:
         return self._hosts[name]
@@ -59,6 +72,8 @@ class Net:
 
     def close(self) -> None:
         """Delete the namespaces, and with them both ends of each cable. What is absent is no error."""
+        if self._wan is not None:
+            self._wan.close()
         for name in ("hub", *self._hosts):
             subprocess.run(["ip", "netns", "delete", self._space(name)], capture_output=True, check=False)
 
@@ -76,6 +91,26 @@ class Net:
         _run("ip", "link", "set", self._id, "up")
         for name, host in self._hosts.items():
             self._connect(name, host)
+        if self._far is not None:
+            self._part(self._far)
+
+    def _part(self, far: Far) -> None:
+        """Lead the way from each region to each other through the process of `wan`."""
+        for name, host in self._hosts.items():
+            space = ("ip", "-n", self._space(name))
+            _run(*space, "tuntap", "add", "dev", wan.DEVICE, "mode", "tun")
+            _run(*space, "link", "set", wan.DEVICE, "up")
+            for other, there in self._hosts.items():
+                if far.regions[other] != far.regions[name]:
+                    _run(*space, "route", "add", there, "dev", wan.DEVICE, "src", host)
+        spaces = {host: self._space(name) for name, host in self._hosts.items()}
+        self._wan = wan.Wan(spaces, delay=far.delay, loss=far.loss, seed=far.seed)
+
+    @property
+    def wan(self) -> wan.Wan:
+        """The way between regions."""
+        assert self._wan is not None, "the regions of this network have nothing between them"
+        return self._wan
 
     def _connect(self, name: str, host: str) -> None:
         space, hub = self._space(name), self._space("hub")
@@ -91,6 +126,7 @@ class Net:
 
     def move(self, name: str) -> None:
         """Give the node another address, as a container gets at each start; the old one is nobody's."""
+        assert self._far is None, "the routes between regions are by the first addresses"
         self._moved += 1
         host = f"{self._subnet}.{100 + self._moved}"
         where = ("ip", "-n", self._space(name), "address")
@@ -98,13 +134,16 @@ class Net:
         _run(*where, "add", f"{host}/24", "dev", "eth0")
         self._hosts[name] = host
 
-    def place(self, bearer_file: Path) -> Callable[[str], Place]:
-        """Where a mesh puts its nodes."""
+    def inside(self, name: str) -> Sequence[str]:
+        """What starts a command in the namespace of this node."""
+        return ("nsenter", f"--net=/run/netns/{self._space(name)}")
+
+    def place(self, bearer_file: Path, profile: str) -> Callable[[str], Place]:
+        """Where a mesh puts its nodes, with this timing of gossip."""
 
         def place(name: str) -> Place:
-            flags = ("--profile", "local", "--http-token-file", str(bearer_file))
-            wrap = ("nsenter", f"--net=/run/netns/{self._space(name)}")
-            return Place(wrap, self.host(name), BEARER, flags)
+            flags = ("--profile", profile, "--http-token-file", str(bearer_file))
+            return Place(self.inside(name), self.host(name), BEARER, flags)
 
         return place
 
@@ -140,12 +179,14 @@ class Net:
 class NetMesh(Mesh):
     """A mesh with a namespace for each node. Each node is given the key of the mesh and all others as seeds."""
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.net = Net(names)
+    def __init__(
+        self, folder: Path, names: Sequence[str], far: Far | None = None, profile: str = "local"
+    ) -> None:
+        self.net = Net(names, far)
         bearer = folder / "bearer"
         bearer.write_text(BEARER)
         bearer.chmod(0o600)
-        self._place_of = self.net.place(bearer)
+        self._place_of = self.net.place(bearer, profile)
         super().__init__(folder, names, place=self._place_of)
         with self.config.open("a") as config:
             config.write("[http]\ninsecure = true\n")

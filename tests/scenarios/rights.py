@@ -7,7 +7,8 @@ import pytest
 MOUNTS = ("unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp")
 _NETWORK = (
     "mount -t tmpfs none /tmp; ip link add one type veth peer name two; ip link add hub type bridge; "
-    "nsenter --version; iptables -w -A INPUT -s 10.0.0.1 -p tcp -j REJECT --reject-with tcp-reset"
+    "ip tuntap add dev three mode tun; nsenter --version; "
+    "iptables -w -A INPUT -s 10.0.0.1 -p tcp -j REJECT --reject-with tcp-reset"
 )
 NETWORKS = ("unshare", "--mount", "--net", "sh", "-ec", _NETWORK)
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.root, needs_networks]
 
 
 async def test_in_a_cut_between_regions_a_task_goes_on_at_home_alone(tmp_path: Path) -> None:
-    async with RegionMesh(tmp_path, REGIONS) as mesh:
+    async with RegionMesh(tmp_path, REGIONS, delay=0.02) as mesh:
         lay(mesh.root)
         (eu, *_), (us,) = mesh.of("eu"), mesh.of("us")
         await voting(*mesh.nodes)

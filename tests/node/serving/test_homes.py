@@ -10,8 +10,9 @@ import pytest
 from gossip.identity import NodeId
 from gossip.member import Member
 from node.api.problems import refuse
+from node.service import Refused
 from node.serving.calls import Calls
-from node.serving.homes import Homes, nearest, pinned, target_of
+from node.serving.homes import GAIN, Homes, nearest, pinned, target_of
 from node.serving.nearness import MAX_REMEMBERED, REMEMBERED, Nearness, Remembered
 from node.serving.routes import Routes
 from plugins.http import NetworkRules
@@ -69,10 +70,13 @@ class Wire(Calls):
         super().__init__(lambda _to, _message: True, {})
         self.seconds = seconds
         self.asked: list[str] = []
+        self.silent = False
 
     async def call(self, to: NodeId, operation: str, arguments: dict[str, Any], *, timeout: float) -> Any:  # noqa: ASYNC109
         assert (operation, sorted(arguments), timeout > 0) == ("nearness", ["host", "port"], True)
         self.asked.append(to)
+        if self.silent:
+            await asyncio.Event().wait()
         return self.seconds[{"b": "eu", "c": "us"}[to]]
 
 
@@ -94,7 +98,7 @@ class Mesh:
         self.desk.join(member("a"), abroad("b", "eu"), abroad("c", "us"))
         settle(self.desk)
         self._known = known
-        wire = Wire(seconds)
+        self.wire = wire = Wire(seconds)
         self.asked = wire.asked
         self.homes = Homes(self.desk.core, Routes(self.desk.core), wire, Near(seconds["local"]))
 
@@ -116,6 +120,13 @@ async def test_a_task_goes_to_the_region_nearest_its_target() -> None:
     assert mesh.asked == ["b", "c"], "the second time it is remembered"
 
 
+async def test_a_target_next_door_is_at_home_before_others_have_answered() -> None:
+    mesh = Mesh({"local": GAIN / 2, "eu": 0.0, "us": 0.0})
+    mesh.wire.silent = True
+    async with asyncio.timeout(5):
+        assert await mesh.home(spec()) == "local"
+
+
 async def test_a_pinned_task_goes_where_it_is_pinned() -> None:
     mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
     assert await mesh.home(spec(placement={"region": "us"})) == "us"
@@ -126,6 +137,56 @@ async def test_a_named_task_stays_where_it_is() -> None:
     mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1}, known="us")
     assert await mesh.home(spec(name="weather"), "weather") == "us"
     assert mesh.asked == []
+
+
+async def test_all_regions_are_asked_at_once_for_a_name() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
+    all_asked = asyncio.Barrier(3)
+
+    async def look(_slot: int, _operation: str, _arguments: dict[str, Any]) -> Any:
+        await all_asked.wait()
+        raise refuse(404, "not-found", "it is not there")
+
+    async with asyncio.timeout(5):
+        assert await mesh.homes.named("weather", "default", look) is None
+
+
+async def test_the_own_region_is_not_kept_waiting_by_the_others_for_a_name() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
+
+    async def look(_slot: int, _operation: str, arguments: dict[str, Any]) -> Any:
+        if not arguments["id"].startswith("local-"):
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        found = await mesh.homes.named("weather", "default", look)
+    assert found is not None
+    assert found.region == "local"
+
+
+async def test_a_name_is_found_although_another_region_does_not_answer() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1}, known="us")
+
+    async def look(slot: int, operation: str, arguments: dict[str, Any]) -> Any:
+        if arguments["id"].startswith("eu-"):
+            raise refuse(503, "no-replica", "nobody answered")
+        return await mesh._look(slot, operation, arguments)
+
+    found = await mesh.homes.named("weather", "default", look)
+    assert found is not None
+    assert found.region == "us"
+
+
+async def test_a_name_is_not_said_to_be_free_while_a_region_does_not_answer() -> None:
+    mesh = Mesh({"local": 0.2, "eu": 0.02, "us": 0.1})
+
+    async def look(slot: int, operation: str, arguments: dict[str, Any]) -> Any:
+        if arguments["id"].startswith("eu-"):
+            raise refuse(503, "no-replica", "nobody answered")
+        return await mesh._look(slot, operation, arguments)
+
+    with pytest.raises(Refused, match="nobody answered"):
+        await mesh.homes.named("weather", "default", look)
 
 
 async def test_a_task_that_pauses_in_a_cut_goes_nowhere_where_too_few_vote() -> None:

@@ -1,28 +1,32 @@
 """Which node's answer counts, in particular that a task is not there."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gossip.identity import NodeId
+from node.api.problems import refuse
 from node.service import Query, Refused
 from node.serving.calls import Calls
 from node.serving.local import Local
 from node.serving.service import MeshService
+from sharding.key import TaskId
 from tests.node.stewardship.desk import Desk, member, settle, spec
 
 ABSENT = "local-003-aaaaaaaaaaaaa000"
 
 
 class Service(MeshService):
-    """Of a desk; it reaches no other node."""
+    """Of a desk; without `calls` it reaches no other node."""
 
-    def __init__(self, desk: Desk, *, compared: bool = True) -> None:
+    def __init__(self, desk: Desk, *, compared: bool = True, calls: Calls | None = None) -> None:
         given: Any = None
         unused: Any = SimpleNamespace()
         nothing_kept: Any = SimpleNamespace(keeping=SimpleNamespace(read=lambda _slot, _batch: None))
         local = Local(desk.core, nothing_kept, given)
-        calls = Calls(lambda _to, _message: False, {})
+        calls = calls or Calls(lambda _to, _message: False, {})
         super().__init__(
             desk.core, local, calls, given, given, given, facts=given, ready=given, nodes=given,
             exporter=given, locks=given, rules=given, verifier=unused, compared=lambda: compared,
@@ -56,3 +60,29 @@ async def test_absent_is_not_said_before_the_peers_are_asked() -> None:
     assert await young.runs(task, tenant=None) == []  # what it knows it tells
     with pytest.raises(Refused, match="comparing"):
         await young.query(Query())
+
+
+class Knowing(Calls):
+    """These nodes have the task, all others say that it is absent; each answers when `others` have been asked."""
+
+    def __init__(self, *names: str, others: int) -> None:
+        super().__init__(lambda _to, _message: True, {})
+        self._names, self._asked = names, asyncio.Barrier(others)
+
+    async def call(self, to: NodeId, operation: str, arguments: dict[str, Any], *, timeout: float) -> Any:  # noqa: ASYNC109
+        async with asyncio.timeout(timeout):
+            await self._asked.wait()
+        if to in self._names:
+            return []
+        raise refuse(404, "not-found", f"node {to} has no {arguments['id']} for {operation}")
+
+
+async def test_what_the_first_replica_does_not_know_all_others_are_asked_at_once() -> None:
+    desk = mesh("a", "b", "c")
+    task = next(
+        str(TaskId(slot, "aaaaaaaaaaaaa", 0))
+        for slot in range(8)
+        if desk.core.steward_of(slot) == desk.core.me
+    )
+    assert await status_of(Service(desk, calls=Knowing(others=2)), task) == 404
+    assert await Service(desk, calls=Knowing("c", others=2)).runs(task, tenant=None) == []
