@@ -51,6 +51,7 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     links: Mapping[str, URL]
     content_type: str
+    status: int
 
 
 async def fetch(session: "aiohttp.ClientSession", request: Request, clock: Callable[[], float]) -> Answer:
@@ -116,7 +117,7 @@ async def _once(
         if response.status >= 300:
             raise _refused(request, response, body, clock)
         links = {rel: URL(str(link["url"])) for rel, link in response.links.items() if "url" in link}
-        return Answer(response.url, body, links, response.content_type)
+        return Answer(response.url, body, links, response.content_type, response.status)
 
 
 async def _body(response: "aiohttp.ClientResponse", request: Request) -> bytes:

@@ -9,7 +9,7 @@ from node.api.problems import refuse
 from node.clock import wall_ms
 from node.core import Core
 from node.operations import Origin, Submission
-from node.schema import DeadLetterItem, TaskSpec
+from node.schema import TERMINAL, DeadLetterItem, TaskSpec
 from node.service import Refused
 from node.serving.driver import Driver
 from node.serving.listing import Listing
@@ -135,11 +135,7 @@ class Local:
             raise refuse(409, "other-spec", detail)
         if entry.key == key and not again:
             return {"created": False, "level": 1}
-        if (
-            not again
-            and spec.mode == "incremental"
-            and reader.state()[0] not in ("cancelled", "failed", "succeeded")
-        ):
+        if not again and spec.mode == "incremental" and reader.state()[0] not in TERMINAL:
             return {"created": False, "level": 1}
         facts = []
         if again:
@@ -240,7 +236,7 @@ class Local:
 
         state = reader.state()[0]
         if action in WISHES:
-            if action in ("pause", "cancel") and state in ("succeeded", "partial", "failed", "cancelled"):
+            if action in ("pause", "cancel") and state in TERMINAL:
                 if action == "cancel" and state == "cancelled":
                     return []
                 raise refuse(409, "over", f"the task is {state}; there is nothing to {action}")

@@ -28,6 +28,7 @@ from plugins.api import (
     Range,
     Record,
     Rejected,
+    Retryable,
     ShardPlan,
 )
 from plugins.collectors.files import range_slices
@@ -42,6 +43,9 @@ MAX_PAGES = 1_000_000
 
 SAME = 10
 """pages of one record that are the same; fewer may be records that are"""
+
+NO_CONTENT = 204
+"""the status of an answer that may be empty"""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -211,7 +215,10 @@ class HttpCollector:
 
     def _decode(self, answer: Answer) -> Any:
         if not answer.body.strip():
-            return None
+            if answer.status == NO_CONTENT:
+                return None
+            # what a proxy says of a server that died; taken for an empty page, it would end the run short of the rest
+            raise Retryable(f"{self._shown}: {answer.status} with nothing in it", code="empty-answer")
         try:
             return msgspec.json.decode(answer.body.removeprefix(BOM))
         except (msgspec.DecodeError, RecursionError) as error:

@@ -35,6 +35,7 @@ from plugins.api import (
     PluginContext,
     Position,
     PositionMoved,
+    Retryable,
     RunSummary,
     SinkContext,
 )
@@ -171,8 +172,7 @@ class FileSink:
             self._claim(context.task)
             self._chain.make(context.run, context.generation)
             # only now the markers: who replaces this run later finds the chain
-            verdict = judge(markers(self._folder))
-            if verdict.supersedes(context.generation, context.run):
+            if self._replaced(context.generation, context.run):
                 raise self._superseded()
             commits = self._chain.read()
         self.held = sum(commit.records for commit in commits)
@@ -222,7 +222,10 @@ class FileSink:
             try:
                 won = self._chain.add(commit)
             except FileNotFoundError:
-                raise self._superseded() from None
+                if self._replaced(commit.generation, commit.run):
+                    raise self._superseded() from None
+                self._discard()
+                raise self._lost("its records of commits") from None
             if not won:
                 raise self._moved()
             self._part = None  # it is the chain's now
@@ -279,10 +282,8 @@ class FileSink:
         folder = self._folder
         with disk_errors(self._where):
             self._claim(run.task)
-            for shard in sorted(run.shards):
-                chain = Chain.of(folder, run.run, shard)
-                chain.make(run.run, run.generation)
-                chain.seal(run.task, run.run, run.generation)
+            if not self._replaced(run.generation, run.run):
+                self._seal(run)
             mark = Marker(
                 run=run.run,
                 generation=run.generation,
@@ -296,6 +297,33 @@ class FileSink:
                 self._settle(run.task, done)
                 if markers(folder) == done:  # else our manifest may have replaced that of a newer run
                     return
+
+    def _seal(self, run: RunSummary) -> None:
+        """Fix the chains of the shards that are done. Raises Retryable where one, or a part, is not there: somebody
+        removed it, or a network's file system does not show it yet.
+        """
+        for shard in sorted(run.shards):
+            chain = Chain.of(self._folder, run.run, shard)
+            if run.records and not chain.folder.is_dir():
+                raise self._lost(f"shard {shard}")
+            chain.make(run.run, run.generation)
+            for commit in chain.seal(run.task, run.run, run.generation):
+                if commit.part and not self._there(commit):
+                    raise self._lost(commit.part)
+
+    def _there(self, commit: Commit) -> bool:
+        return (self._folder / commit.temp).exists() or (self._folder / commit.part).exists()
+
+    def _lost(self, what: str) -> Retryable:
+        return Retryable(
+            f"{self._where}: what the run has committed there ({what}) was removed; put it back and retry, or submit "
+            "the task again",
+            code="sink-lost",
+        )
+
+    def _replaced(self, generation: int, run: str) -> bool:
+        """Whether a newer run has taken the place of this one."""
+        return judge(markers(self._folder)).supersedes(generation, run)
 
     def _settle(self, task: str, done: list[Marker]) -> None:
         """Make the folder what the chains and markers say it is."""

@@ -19,7 +19,7 @@ import contextlib
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -39,6 +39,7 @@ from plugins.api import (
     SinkContext,
 )
 from plugins.options import InvalidOption
+from plugins.sinks.columns import columns_of, ensure_table, quoted
 
 BUSY = 30.0
 """seconds to wait for another writer of the file; every shard of a run is one"""
@@ -144,6 +145,8 @@ class SqliteSink:
         if isinstance(error, sqlite3.IntegrityError):
             return Permanent(f"{message}; the table has rules that these records break", code="sink-refused")
         code = getattr(error, "sqlite_errorname", "")
+        if code == "SQLITE_READONLY_DBMOVED":
+            return Retryable(f"{self._path}: the file was removed while it was written", code="sink-lost")
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return Retryable(f"{message}; another program holds the file", code="sink-busy")
         if code.startswith("SQLITE_FULL"):
@@ -172,6 +175,11 @@ class SqliteSink:
             db.execute(
                 "UPDATE _collect_targets SET staged = ? WHERE task = ? AND target = ? AND run = ?",
                 (self._staged, context.task, self._table, context.run),
+            )
+            db.execute(
+                "INSERT OR IGNORE INTO _collect_positions (task, target, run, shard, position, records)"
+                " VALUES (?, ?, ?, ?, 'null', 0)",
+                self._place(),
             )
             self._position, self.held = self._stored(db)
         return self._position
@@ -286,6 +294,7 @@ class SqliteSink:
             mine = (run.generation, run.run)
             if before is not None and _order(before) > _order(mine):
                 return
+            self._look(db, run)
             again = before is not None and _order(before) == _order(mine)
             newer = before is not None and before[0] < run.generation
             replaces = (run.replaces or newer) and not again
@@ -293,6 +302,20 @@ class SqliteSink:
                 return
             _move(db, self._table, staging(self._table, run.task, run.run), run, replaces=replaces)
             self._remember(db, run)
+
+    def _look(self, db: sqlite3.Connection, run: RunSummary) -> None:
+        """Raises Retryable if a shard has left no trace of what it wrote: somebody removed the file."""
+        found = db.execute(
+            "SELECT shard FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
+            (run.task, self._table, run.run),
+        ).fetchall()
+        lost = sorted({*run.shards} - {shard for (shard,) in found})
+        if lost and run.records:
+            raise Retryable(
+                f"{self._path}, table {self._table}: what the run has committed there (shard {lost[0]}) was removed; "
+                "put it back and retry, or submit the task again",
+                code="sink-lost",
+            )
 
     def _remember(self, db: sqlite3.Connection, run: RunSummary) -> None:
         db.execute(
@@ -320,37 +343,8 @@ def staging(table: str, task: str, run: str) -> str:
     return f"{table}__{digest}"
 
 
-def quoted(name: str) -> str:
-    """An identifier in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def encoded(position: Position) -> bytes:
     return msgspec.json.encode(position, order="deterministic")
-
-
-def columns_of(db: sqlite3.Connection, table: str) -> dict[str, str]:
-    """The table's columns by their lower-case name; empty if there is no such table."""
-    return {name.lower(): name for _, name, *_ in db.execute(f"PRAGMA table_info({quoted(table)})")}
-
-
-def ensure_table(db: sqlite3.Connection, table: str, fields: Iterable[str], key: list[str]) -> dict[str, str]:
-    """Make the table, its missing columns and the unique index that an upsert needs; its columns."""
-    wanted = list(dict.fromkeys([*key, *fields]))
-    if len({name.lower() for name in wanted}) < len(wanted):
-        raise Permanent("two fields differ only in case, which columns of a table may not", code="column")
-    found = columns_of(db, table)
-    if not found and wanted:
-        db.execute(f"CREATE TABLE {quoted(table)} ({', '.join(map(quoted, wanted))})")
-    for name in wanted:
-        if found and name.lower() not in found:
-            db.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(name)}")
-    if key:
-        index = quoted(f"{table}__by__{'__'.join(key)}")
-        db.execute(
-            f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {quoted(table)} ({', '.join(map(quoted, key))})"
-        )
-    return columns_of(db, table)
 
 
 def _move(db: sqlite3.Connection, table: str, staged: str, run: RunSummary, *, replaces: bool) -> None:

@@ -90,9 +90,9 @@ async def test_a_single_answer_without_pages(api: Api) -> None:
     assert [rejected.raw for rejected in batch.rejected] == ["odd", 5]
 
 
-@pytest.mark.parametrize("body", ["", '{"items": null}', '{"items": []}'])
-async def test_nothing_is_an_empty_page(api: Api, body: str) -> None:
-    api.handler = always(lambda: web.Response(text=body))
+@pytest.mark.parametrize(("status", "body"), [(204, ""), (200, '{"items": null}'), (200, '{"items": []}')])
+async def test_nothing_is_an_empty_page(api: Api, status: int, body: str) -> None:
+    api.handler = always(lambda: web.Response(status=status, text=body))
     assert await api.ids(records="items") == []
 
 

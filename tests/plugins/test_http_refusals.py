@@ -103,6 +103,14 @@ async def test_answers_that_are_not_what_was_meant(
     assert says in str(caught.value)
 
 
+async def test_an_empty_answer_is_no_empty_page(api: Api) -> None:
+    """A proxy whose server died says 200 and nothing; the run must not end there as if it were the last page."""
+    api.handler = always(lambda: web.Response(text=" \n"))
+    with pytest.raises(Retryable, match="200 with nothing in it") as caught:
+        await api.batches(pagination={"type": "page"})
+    assert caught.value.code == "empty-answer"
+
+
 async def test_a_bomb_is_counted_unpacked(api: Api) -> None:
     packed = gzip.compress(b"[" + b" " * 50_000_000 + b"]")
     api.handler = always(lambda: web.Response(body=packed, headers={"Content-Encoding": "gzip"}))
