@@ -27,13 +27,13 @@ unknown kind in a gossip packet cost the whole packet); leases and locks; a newc
 members. Nothing is folded before the whole mesh speaks 2: an older replica that lacked what a fold let go could never
 get it. 3: slots have home regions (an older node takes part in region `local` alone), and messages to another region
 are deflated (rule 6: `PACKED` of `node.messages`, only to nodes that speak 3). 4: voters forget old locks, and keep one
-promise in place of them all (`node.leases.acceptor.FLOOR`).
+promise in place of them all (`node.leases.acceptor.FLOOR`). 5: shards that run are told another rate.
 """
 
 from collections.abc import Iterable
 from typing import Protocol
 
-PROTOCOL = 4
+PROTOCOL = 5
 OLDEST = 1
 
 

@@ -146,7 +146,12 @@ class App:
         self.roster = roster
         await self._start_runner()
         self._compose(start)
-        self.driver.start(run=self.runner.submit_many, stop=self._stop_job, calls=self.calls.received)
+        self.driver.start(
+            run=self.runner.submit_many,
+            stop=self._stop_job,
+            pace=self.runner.pace_job,
+            calls=self.calls.received,
+        )
         self._stopping.append(self.driver.close)
         self.plane.start(self.driver.received)
         await asyncio.to_thread(require_guarded, context, self.plane.bound_address, keys.pair.public)

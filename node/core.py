@@ -206,6 +206,8 @@ class Core:
                 self.executor.lease(sender, jobs, self._now)
             case messages.Revoke(keys, token, drain):
                 self.executor.revoke(keys, token, drain=drain)
+            case messages.Rates(rates, token):
+                self.executor.pace(rates, token)
             case messages.Reports(reports, credit):
                 self.steward.leasing.credit[sender] = Credit(*credit)
                 self.steward.reports(sender, reports)

@@ -54,6 +54,13 @@ class Stop(msgspec.Struct, frozen=True):
     drain: bool
 
 
+class Rate(msgspec.Struct, frozen=True):
+    """Let a job that runs at some rate go on at this one, in units per second."""
+
+    key: JobKey
+    rate: float
+
+
 class Settled(msgspec.Struct, frozen=True):
     """A write (by `ticket`) is durable on `level` disks; 0: it could not be made durable in time."""
 
@@ -75,4 +82,4 @@ class Notice(msgspec.Struct, frozen=True):
     data: dict[str, object]
 
 
-Effect = Append | Send | Resend | SendBase | Run | Stop | Settled | Keep | Notice
+Effect = Append | Send | Resend | SendBase | Run | Stop | Rate | Settled | Keep | Notice

@@ -122,6 +122,16 @@ class Revoke(Message, frozen=True, array_like=True):
     drain: bool = True
 
 
+class Rates(Message, frozen=True, array_like=True):
+    """Steward -> executor, when shards of a task with a rate have ended or its limits have changed: let these jobs of
+    that token or an older one go on at so many units per second. No answer: a job that has ended needs none.
+    """
+
+    since: ClassVar[int] = 5
+    rates: list[tuple[JobKey, float]]
+    token: tuple[int, str, int]
+
+
 class Reports(Message, frozen=True, array_like=True):
     """Executor -> steward: what became of jobs. `credit`: (solo jobs, other jobs) it would take now. Answer: Noted
     for final ones."""
@@ -242,6 +252,7 @@ AnyMessage = (
     | Facts
     | Lease
     | Revoke
+    | Rates
     | Reports
     | Holding
     | Noted

@@ -123,6 +123,11 @@ class Assembly:
         await transform.initialize(self._context(name, options, _UNLIMITED))
         return cast("Transform", transform)
 
+    def pace(self, rate: float) -> None:
+        """`rate`: the new share. A job that began without one has none to change."""
+        if isinstance(self.budget, Gcra):
+            self.budget.pace(rate)
+
     @property
     def budgeted(self) -> bool:
         """Whether the pipeline spends the budget, per record, because the collector does not."""

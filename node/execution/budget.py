@@ -32,6 +32,10 @@ class Gcra:
         self._sleep = sleep
         self._next = clock()
 
+    def pace(self, rate: float) -> None:
+        """Another rate from here on; turns that were given stay."""
+        self._interval = 1 / rate
+
     async def take(self, amount: float = 1) -> None:
         """Wait for the turn of `amount` units. A wait that is cancelled gives its units back, if it was
         the last.

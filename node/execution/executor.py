@@ -17,7 +17,7 @@ import msgspec
 
 from gossip.identity import NodeId
 from node import messages
-from node.effects import Effect, Run, Send, Stop
+from node.effects import Effect, Rate, Run, Send, Stop
 from node.execution.jobs import Job, JobKey, Report
 from node.leases.gate import Gate
 
@@ -94,6 +94,7 @@ class Executor:
                 if job.token >= held.token:
                     held.token, held.owner = job.token, owner
                     self.gate.owned(job.key, owner)
+                    self.pace([(job.key, job.rate or 0.0)], job.token)
                 continue
             final = self._final.get(job.key)
             if final is not None and job.attempt <= final[0].attempt and final[0].state != "stopped":
@@ -108,9 +109,19 @@ class Executor:
                 self._run.append(job)
         self._begin()
 
+    def pace(self, rates: list[tuple[JobKey, float]], token: tuple[int, str, int]) -> None:
+        """The steward shares a task's rate anew. A job that began without one, or is not here any more, has none."""
+        for key, rate in rates:
+            held = self._leases.get(key)
+            if held is None or not held.job.rate or held.token > tuple(token):
+                continue
+            if 0 < rate != held.job.rate:
+                held.job = msgspec.structs.replace(held.job, rate=rate)
+                self._effects.append(Rate(key, rate))
+
     def _begin(self) -> None:
         """Run what waited for its slot's lease."""
-        self._run += [job for job in self.gate.ready if job.key in self._leases]
+        self._run += [held.job for job in self.gate.ready if (held := self._leases.get(job.key))]
         self.gate.ready.clear()
 
     def may_go_on(self, steward: NodeId, told: messages.PauseTold, now: float) -> None:

@@ -137,6 +137,17 @@ class Runner:
             entry.successor = None
             self._ask(entry, Wish.DRAIN if drain else Wish.STOP)
 
+    def pace_job(self, key: JobKey, rate: float) -> None:
+        """Let it go on at `rate`, units per second, if it has one. Unknown keys are ignored."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        entry.job = msgspec.structs.replace(entry.job, rate=rate)
+        if entry.duty is not None:
+            entry.duty.assembly.pace(rate)
+        elif entry.pooled:
+            self._pool.pace(key, rate)
+
     def running(self) -> tuple[JobKey, ...]:
         """The jobs that have no last report yet."""
         return tuple(self._entries)

@@ -1,6 +1,6 @@
 """What a node and its worker processes say to each other: frames of MessagePack over a socket pair.
 
-    node -> worker    Setup (once, first), Start, Stop, Answered
+    node -> worker    Setup (once, first), Start, Stop, Rate, Answered
     worker -> node    Said, Logged, Counted, Asked
 
 A frame is its length (4 bytes, big-endian) and one message. Both ends are the same program and the pipe is
@@ -41,6 +41,13 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=2):
     drain: bool
 
 
+class Rate(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """`rate`: of a job that runs, units per second from here on."""
+
+    key: JobKey
+    rate: float
+
+
 class Said(msgspec.Struct, frozen=True, array_like=True, tag=3):
     report: Report
 
@@ -72,7 +79,7 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, tag=7):
     value: Any
 
 
-Message = Setup | Start | Stop | Said | Logged | Counted | Asked | Answered
+Message = Setup | Start | Stop | Rate | Said | Logged | Counted | Asked | Answered
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=repr)
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -26,7 +26,19 @@ from node.execution.metrics import Tally
 from node.execution.questions import Questions
 from node.execution.roots import FolderRoots
 from node.execution.secrets import Secrets, clean
-from node.execution.wire import Answered, Counted, Frames, Logged, Message, Said, Setup, Start, Stop, frame
+from node.execution.wire import (
+    Answered,
+    Counted,
+    Frames,
+    Logged,
+    Message,
+    Rate,
+    Said,
+    Setup,
+    Start,
+    Stop,
+    frame,
+)
 from plugins.http import NetworkRules, Web
 
 TICK = 0.25
@@ -61,6 +73,9 @@ class Link(asyncio.Protocol):
                 case Stop(key, drain):
                     if key in self._duties:
                         self._duties[key].control.ask(Wish.DRAIN if drain else Wish.STOP)
+                case Rate(key, rate):
+                    if key in self._duties:
+                        self._duties[key].assembly.pace(rate)
                 case Answered():
                     self._questions.answered(message)
                 case _:

@@ -27,6 +27,7 @@ from node.execution.wire import (
     Frames,
     Logged,
     Message,
+    Rate,
     Said,
     Setup,
     Start,
@@ -79,6 +80,11 @@ class Pool:
         for worker in self._workers:
             if key in worker.jobs:
                 worker.send(Stop(key, drain))
+
+    def pace(self, key: JobKey, rate: float) -> None:
+        for worker in self._workers:
+            if key in worker.jobs:
+                worker.send(Rate(key, rate))
 
     def tick(self, now: float) -> None:
         """End workers that have had nothing to do for long, kill those that are stuck. `now`: the loop's

@@ -15,7 +15,7 @@ from gossip.identity import NodeId
 from node import messages
 from node.clock import boottime, wall_ms
 from node.core import Core
-from node.effects import Append, Effect, Keep, Notice, Resend, Run, Send, SendBase, Settled, Stop
+from node.effects import Append, Effect, Keep, Notice, Rate, Resend, Run, Send, SendBase, Settled, Stop
 from node.execution.jobs import Job, JobKey, Report
 from node.leases.file import LeaseFile
 from node.loading import Behind, Loader, Name
@@ -61,6 +61,7 @@ class Driver:
         self._leases: LeaseFile
         self._run_jobs: Callable[[list[Job]], None]
         self._stop_job: StopJob
+        self._pace_job: Callable[[JobKey, float], None]
         self._calls: Callable[[NodeId, Any], None]
         self.places = Places()
         self.loader: Loader[Location] = Loader(core.load, self._keep)
@@ -134,11 +135,12 @@ class Driver:
         *,
         run: Callable[[list[Job]], None],
         stop: StopJob,
+        pace: Callable[[JobKey, float], None],
         calls: Callable[[NodeId, Any], None],
     ) -> None:
         """Raises Unreadable (of the archive)."""
         self._loop = asyncio.get_running_loop()
-        self._run_jobs, self._stop_job, self._calls = run, stop, calls
+        self._run_jobs, self._stop_job, self._pace_job, self._calls = run, stop, pace, calls
         self._writer.start()
         try:
             self.keeping.begin()
@@ -294,6 +296,8 @@ class Driver:
                 self._run_jobs(jobs)
             case Stop(key, drain):
                 self._stop_job(key, drain=drain)
+            case Rate(key, rate):
+                self._pace_job(key, rate)
             case Settled(ticket, level):
                 future = self._waiters.pop(ticket, None)
                 if future is not None and not future.done():

@@ -30,6 +30,8 @@ more.
   When it returns, envelopes merge, and the slots go home as to any preferred replica; a region that was only cut off
   claims its slots over at once.
 - A task runs in the region of its steward, unless it names a region or nodes.
+- A task's rate is shared evenly by the shards that may run at once. One that has ended leaves its share to the others,
+  which are told; one that waits for its next attempt keeps it, so all that run never exceed the rate.
 - A drained node ranks for no slot; it hands every slot over, and may stop when other disks hold its copies.
 - The ledger's positions are hints; what is final in the ledger is final.
 

@@ -149,6 +149,7 @@ class Leasing:
 
     def pump(self) -> None:
         """Lease what can be leased now."""
+        self._pace()
         self._loads = None
         given = 0
         for _ in range(MAX_TURNS):
@@ -163,6 +164,14 @@ class Leasing:
             given += self._serve(item)
             if given >= MAX_UNITS:
                 return
+
+    def _pace(self) -> None:
+        """Tell executors which part of their task's rate is theirs by now."""
+        works, self.table.paced = self.table.paced, {}
+        for work in works.values():
+            for node, rates in work.paced_anew().items():
+                if work.run is not None:
+                    self.table.effects.append(Send(node, messages.Rates(rates, work.run.token)))
 
     def _everyone(self) -> list[NodeId]:
         return [self.table.me, *self.credit]
@@ -254,7 +263,7 @@ class Leasing:
     def _job(self, work: TaskWork, run: RunWork, shard: ShardWork) -> Job:
         spec = run.effective.spec
         limits = work.effective.limits
-        settled = shard is run.step
+        shard.rate = None if shard is run.step else work.rate_share()
         return Job(
             key=run.job_key(str(work.id), shard),
             tenant=work.tenant,
@@ -269,9 +278,9 @@ class Leasing:
             if spec.incremental is not None and run.since
             else None,
             hints={"shards": limits.shards or 4 * max(1, len(self.table.ownership.live()))},
-            plan=None if settled or run.solo else _shard_plan(shard.plan),
+            plan=None if shard is run.step or run.solo else _shard_plan(shard.plan),
             resume=shard.position,
-            rate=None if settled else specs.rate_share(limits, len(run.shards)),
+            rate=shard.rate,
             dead_budget=max(0, spec.errors.max - run.with_letters) if spec.errors.dead_letters else 0,
             letters=tuple(item["record"] for item in run.request.arguments.get("letters", ()))
             if run.request.kind == "letters"

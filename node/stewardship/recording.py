@@ -224,6 +224,7 @@ class Recording:
     def _next_step(self, work: TaskWork, run: RunWork) -> None:
         """A shard ended: publish when all are done; give up when all are over and one failed."""
         run.advance()
+        self.table.paced[work.key] = work
         if run.phase == "shards" and not run.open_shards():
             self.finish(work, run, "failed", error=_failure(run))
         else:

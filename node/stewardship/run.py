@@ -18,7 +18,7 @@ class ShardWork:
 
     __slots__ = (
         "_failed_at", "at_ms", "attempt", "base", "code", "error", "high", "in_vain", "key", "node", "plan", "position",
-        "retry_at", "retry_ms", "since", "state", "totals",
+        "rate", "retry_at", "retry_ms", "since", "state", "totals",
     )  # fmt: skip
 
     def __init__(self, plan: PlannedShard) -> None:
@@ -26,6 +26,8 @@ class ShardWork:
         self.key = plan.key
         self.state = "pending"
         self.node: NodeId | None = None
+        self.rate: float | None = None
+        """What its executor was told last."""
         self.attempt = 1
         self.in_vain = 0
         """Attempts in a row that failed without having moved the position."""

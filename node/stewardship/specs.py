@@ -120,8 +120,10 @@ def concurrent(limits: Limits, shards: int) -> int:
     return min(shards, MAX_CONCURRENT_LIMITED) if limits.rate else shards
 
 
-def rate_share(limits: Limits, shards: int) -> float | None:
-    """The rate of one shard, so that all that run at once stay within the task's."""
+def rate_share(limits: Limits, shards: int, running: int = 0) -> float | None:
+    """The rate of one shard, so that all that run at once stay within the task's. `shards`: those that have not ended;
+    they only become fewer, so a share that was told once is never too large unless the limits change.
+    """
     if not limits.rate:
         return None
-    return limits.rate / max(1, min(concurrent(limits, shards), shards))
+    return limits.rate / max(1, running, min(concurrent(limits, shards), shards))

@@ -299,8 +299,8 @@ class Steward:
         if work is None:
             work = self._open(key, entry, wanted)
         elif work.desired != wanted or entry.rivals:
-            work.desired = wanted
-            before = work.priority
+            before, work.desired = work.priority, wanted
+            self.table.paced[key] = work
             work.effective = effective(self.table.replicator.ledger(slot).spec(name, index), wanted)
             work.needs = needs_of(work.effective.spec, entry)
             if work.priority != before:

@@ -46,6 +46,8 @@ class Table:
         self.effects: list[Effect] = []
         self.unsaid: dict[WorkKey, TaskWork] = {}
         """Works whose run has something to be recorded."""
+        self.paced: dict[WorkKey, TaskWork] = {}
+        """Works whose shards share their rate anew."""
         self._facts: dict[int, list[tuple[str | None, str, Fact]]] = {}
         self._timers: list[tuple[float, int, WorkKey]] = []
         self._serial = 0

@@ -2,12 +2,14 @@
 
 import datetime as dt
 
+from gossip.identity import NodeId
+from node.execution.jobs import JobKey
 from node.operations import instant_name
 from node.schedules import next_instant
 from node.schema import TaskSpec
 from node.stewardship.eligibility import Needs, secrets_in
 from node.stewardship.run import RunWork, ShardWork
-from node.stewardship.specs import Effective, concurrent
+from node.stewardship.specs import Effective, concurrent, rate_share
 from sharding.key import TaskId
 from state import join
 from state.entries import Batch, TaskFacts
@@ -16,6 +18,9 @@ from state.model import FIRST_RUN
 
 MAX_CATCH_UP = 1000
 """Missed instants that `catch_up = "all"` makes up for at most."""
+
+WORTH_TELLING = 0.1
+"""Of a shard's rate; less takes more messages when one of many shards ends."""
 
 WorkKey = tuple[int, str, int]
 _NO_FACTS = TaskFacts()
@@ -132,6 +137,26 @@ class TaskWork:
         if room <= 0:
             return None
         return next((s for s in run.shards.values() if s.state == "pending" and s.retry_at <= now), None)
+
+    def rate_share(self) -> float | None:
+        """Of the task's rate, for each shard that runs now."""
+        run = self.run
+        if run is None:
+            return None
+        running = sum(shard is not run.step for shard in run.leased())
+        return rate_share(self.effective.limits, len(run.open_shards()), running)
+
+    def paced_anew(self) -> dict[NodeId, list[tuple[JobKey, float]]]:
+        """Who is to be told of which rates: of shards whose share differs from what was told by enough."""
+        found: dict[NodeId, list[tuple[JobKey, float]]] = {}
+        run, share = self.run, self.rate_share()
+        if run is None or share is None:
+            return found
+        for shard in run.leased():
+            if shard.rate and shard.node is not None and abs(share / shard.rate - 1) > WORTH_TELLING:
+                shard.rate = share
+                found.setdefault(shard.node, []).append((run.job_key(str(self.id), shard), share))
+        return found
 
     def retry_due(self, now: float) -> float | None:
         """When the next unit that waits for its retry can be leased."""

@@ -66,6 +66,7 @@ SOUND: dict[str, list[bytes]] = {
             ),
             messages.Lease([_JOB]),
             messages.Revoke([_KEY], (1, "a", 1)),
+            messages.Rates([(_KEY, 2.5)], (1, "a", 1)),
             messages.Reports([], (1, 1)),
             messages.Holding([_KEY]),
             messages.Handover([1]),

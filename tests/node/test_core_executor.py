@@ -7,9 +7,10 @@ import pytest
 
 from gossip.identity import NodeId
 from node import messages
-from node.effects import Effect, Run, Send, Stop
+from node.effects import Effect, Rate, Run, Send, Stop
 from node.execution.executor import HOLDING_INTERVAL, MAX_SOLO, REPEAT, Credit, Executor
 from node.execution.jobs import Job, JobKey, Report
+from node.leases.gate import Gate
 from sharding.key import TaskId
 
 ME, OLD, NEW = NodeId("me"), NodeId("old"), NodeId("new")
@@ -253,3 +254,35 @@ def test_a_job_that_waits_for_a_dead_steward_is_given_up() -> None:
     bench.executor.noted([job.key])
     later = bench.job(task, epoch=2)
     assert bench.lease(later, NEW) == [Run([later])]
+
+
+def test_a_job_goes_on_at_the_rate_that_its_steward_says() -> None:
+    bench = Bench()
+    slow, free = msgspec.structs.replace(bench.job(), rate=2.0), bench.job()
+    bench.lease(slow)
+    bench.lease(free)
+
+    def told(job: Job, rate: float, epoch: int = 1) -> list[Effect]:
+        bench.executor.pace([(job.key, rate)], (epoch, "n", 1))
+        return bench.executor.flush()[0]
+
+    assert told(slow, 4.0) == [Rate(slow.key, 4.0)]
+    assert told(slow, 4.0) == [], "it is known"
+    assert told(slow, 9.0, epoch=0) == [], "an older steward says it"
+    assert told(free, 4.0) == [], "it has no limit"
+    assert told(bench.job(), 4.0) == [], "it is not here"
+    taken = msgspec.structs.replace(slow, token=(2, "n", 1), rate=3.0)
+    assert bench.lease(taken, NEW) == [Rate(slow.key, 3.0)], "who takes the run over shares it anew"
+
+
+def test_a_job_that_waits_for_its_slots_lease_begins_at_its_latest_rate() -> None:
+    bench = Bench()
+    job = msgspec.structs.replace(bench.job(), rate=2.0, pause=True)
+    gate = Gate(10.0)
+    bench.executor.gate = gate
+    assert not any(isinstance(effect, Run) for effect in bench.lease(job))
+    bench.executor.pace([(job.key, 4.0)], job.token)
+    gate.ready.append(job)
+    bench.executor._begin()
+    (run,) = [effect for effect in bench.executor.flush()[0] if isinstance(effect, Run)]
+    assert [one.rate for one in run.jobs] == [4.0]

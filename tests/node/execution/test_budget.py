@@ -42,3 +42,18 @@ async def test_a_wait_that_is_given_up_costs_nothing() -> None:
         await budget.take(100)
     clock.now += 5
     await budget.take(1)
+
+
+async def test_another_rate_holds_from_the_next_turn_on() -> None:
+    clock, slept = Clock(), []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.now += seconds
+
+    budget = Gcra(1.0, clock, sleep)
+    await budget.take()
+    budget.pace(10.0)
+    for _ in range(3):
+        await budget.take()
+    assert slept == pytest.approx([1.0, 0.1, 0.1])

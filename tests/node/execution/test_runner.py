@@ -106,6 +106,19 @@ async def test_thousands_of_small_jobs_share_the_loop(desk: Desk, store: Stores)
     assert rounds > 5, "the loop went round in between"
 
 
+@pytest.mark.parametrize("source", [{"total": 3000, "size": 10}, {**SLOW, "total": 3000, "pause": 0.0}])
+async def test_a_job_goes_on_at_another_rate(desk: Desk, store: Stores, source: dict[str, Any]) -> None:
+    """Three thousand records at twenty a second would take longer than anybody here waits."""
+    sink = FILE if "plugin" in source else store()[0]
+    job_ = job(source, sink, rate=20.0)
+    desk.runner.submit(job_)
+    await desk.until(lambda: desk.reports)
+    assert desk.reports[-1].state == "progress"
+    desk.runner.pace_job(JobKey("nobody", "run", "shard", "0"), 1.0)
+    desk.runner.pace_job(job_.key, 1e6)
+    assert (await desk.ended(job_.key)).state == "done"
+
+
 async def test_jobs_that_wait_do_not_hold_up_others(desk: Desk, store: Stores) -> None:
     sink, _ = store()
     waiting = [named(job({"hang_at": 0}, sink), f"wait-{n}") for n in range(50)]

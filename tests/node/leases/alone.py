@@ -25,7 +25,12 @@ async def one_node(folder: Path) -> AsyncIterator[Locks]:
     driver.open_log(folder / "log", salvage=False, pace=Pace())
     driver.open_leases(folder / "leases.log")
     core.leases.founded = True
-    driver.start(run=lambda _: None, stop=lambda _key, *, drain: None, calls=lambda _sender, _message: None)
+    driver.start(
+        run=lambda _: None,
+        stop=lambda _key, *, drain: None,
+        pace=lambda *_: None,
+        calls=lambda _sender, _message: None,
+    )
     driver.members({NodeId("a"): member("a")})
     yield Locks(core, driver)
     await driver.close()

@@ -13,7 +13,7 @@ from gossip.member import Member, Meta, State
 from gossip.versions import PROTOCOL
 from node import messages, operations
 from node.core import Core, CoreConfig
-from node.effects import Append, Keep, Resend, Run, Send, Settled, Stop
+from node.effects import Append, Keep, Rate, Resend, Run, Send, Settled, Stop
 from node.execution.jobs import Counts, Job, JobKey, Report
 from node.messages import Facts
 from node.operations import Origin
@@ -59,6 +59,8 @@ class Desk:
         self.jobs: dict[JobKey, Job] = {}
         self.started: list[Job] = []
         self.stops: list[tuple[JobKey, bool]] = []
+        self.rates: dict[JobKey, float | None] = {}
+        """What the runner was told last of each job."""
         self.levels: dict[int, int] = {}
         self.outbox: list[tuple[NodeId, messages.Message]] = []
         self.log: dict[tuple[int, str, int], bytes] = {}
@@ -99,6 +101,9 @@ class Desk:
             case Run(jobs):
                 self.started += jobs
                 self.jobs.update({job.key: job for job in jobs})
+                self.rates.update({job.key: job.rate for job in jobs})
+            case Rate(key, rate):
+                self.rates[key] = rate
             case Stop(key, drain):
                 self.stops.append((key, drain))
             case Send(to, message):

@@ -39,7 +39,9 @@ class Machine:
         self.mender = Mender(self.driver)
 
     def start(self) -> None:
-        self.driver.start(run=lambda _: None, stop=lambda *_, **__: None, calls=lambda *_: None)
+        self.driver.start(
+            run=lambda _: None, stop=lambda *_, **__: None, pace=lambda *_: None, calls=lambda *_: None
+        )
 
     async def submit(self, key: str) -> None:
         (group,) = operations.group([spec("many")], tenant="t", key=key, region="local", name=None, slots=8)
