@@ -5,7 +5,9 @@ another region, is compared every few seconds: what has gathered by then travels
 with it has found nothing lacking here (a cut has healed, this node has just started) it is compared as a near one.
 
 Several replicas of a slot are compared with its one copy; what the copy lacks it asks of one of them (`asks`), so each
-envelope crosses the wide area once. If that one does not deliver, another is asked at the next comparison.
+envelope crosses the wide area once. If that one does not deliver, another is asked at the next comparison. So it is
+with one that is dead as seen from here: after a cut all the digests that waited for its end arrive at once, before the
+news that it lives, and each would have everything sent again.
 """
 
 from collections.abc import Container, Iterable, Sized
@@ -29,19 +31,21 @@ PATIENCE = 3.0
 
 
 class Comparing:
-    """`far`: live nodes of other regions."""
+    """`far`: live nodes of other regions; `near`: those of the own one."""
 
     def __init__(self, me: NodeId, far_interval: float = FAR_INTERVAL) -> None:
         self.me = me
         self.far: frozenset[NodeId] = frozenset()
+        self.near: frozenset[NodeId] = frozenset()
         self._interval = far_interval
         self._next_near = 0.0
         self._next_far: dict[NodeId, float] = {}
         self._asked: dict[int, tuple[NodeId, float]] = {}
 
-    def members(self, far: frozenset[NodeId], fresh: frozenset[NodeId], now: float) -> None:
-        """`fresh`: those that have come; they are compared at once."""
-        self.far = far
+    def members(self, live: frozenset[NodeId], far: frozenset[NodeId], now: float) -> None:
+        """Those that have come are compared at once."""
+        fresh = live - self.near - self.far
+        self.near, self.far = live - far, far
         self._next_far = {node: at for node, at in self._next_far.items() if node in far - fresh}
         self._asked = {slot: (node, at) for slot, (node, at) in self._asked.items() if node in far}
         if fresh - far:
@@ -65,8 +69,10 @@ class Comparing:
         return found
 
     def asks(self, peer: NodeId, slot: int, now: float) -> bool:
-        """Whether the peer is to be asked for what is lacking of the slot: not while a far one has not answered."""
-        if peer not in self.far:
+        """Whether the peer is to be asked for what is lacking of the slot: not while one that is not near has not
+        answered.
+        """
+        if peer in self.near:
             return True
         if now < self._asked.get(slot, (peer, 0.0))[1]:
             return False

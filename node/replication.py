@@ -253,7 +253,7 @@ class Replicator:
         """The map or who is alive changed. Digests go out at once; writes that waited for the dead settle."""
         self.synced &= live
         self.lag.members(live)
-        self.comparing.members(far, live - self.live, now)
+        self.comparing.members(live, far, now)
         self.placement, self.live = placement, live
         for ticket_id, ticket in list(self._tickets.items()):
             self._settle(ticket_id, ticket)

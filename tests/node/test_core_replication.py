@@ -141,6 +141,23 @@ def test_what_was_lost_on_the_way_is_healed(lost: type[messages.Message]) -> Non
     assert all(len(ledger.heads) for ledger in desks[0].core.replicator.ledgers.values())
 
 
+def test_heads_that_waited_for_the_end_of_a_cut_are_asked_about_once() -> None:
+    """They arrive all at once, before the news that their sender lives; each question has all sent that is lacking."""
+    a, b = mesh("a", "b")
+    write(a)
+    a.outbox.clear()
+    ((slot, ledger),) = a.core.replicator.ledgers.items()
+    b.join(member("b"), member("a", state=State.DEAD, since=b.now))
+    b.outbox.clear()
+    heads = messages.Heads({slot: {str(author): head for author, head in ledger.heads.items()}})
+    for _ in range(20):
+        b.core.receive(a.name, heads, b.now, b.wall)
+    b.flush()
+    assert len(sent(b, messages.Heads)) == 1
+    settle(a, b)
+    assert b.core.replicator.ledgers[slot].heads == ledger.heads
+
+
 def test_a_gap_is_asked_for_at_once() -> None:
     a, b = mesh("a", "b")
     write(a, "one")

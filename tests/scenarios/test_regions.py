@@ -82,6 +82,12 @@ def slow(name: str, *, rate: float | None = 300, **more: Any) -> dict[str, Any]:
     return {"name": name, "source": source, "sink": sink, **limits, **more}
 
 
+def unnamed(out: str, **more: Any) -> dict[str, Any]:
+    spec = slow(out, rate=None, **more)
+    del spec["name"]
+    return spec
+
+
 def lay(root: Path) -> None:
     (root / "n.csv").write_text("n\n" + "".join(f"{n}\n" for n in range(ROWS)))
 

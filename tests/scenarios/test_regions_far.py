@@ -12,7 +12,7 @@ import pytest
 from node.schema import Task
 from tests.scenarios.mesh import Node, cluster, finished, submit, until
 from tests.scenarios.rights import needs_networks
-from tests.scenarios.test_regions import ROWS, RegionMesh, lay, slow
+from tests.scenarios.test_regions import ROWS, RegionMesh, lay, slow, unnamed
 
 DELAY, LOSS = 0.06, 0.01
 PORT = 9000
@@ -27,15 +27,15 @@ async def test_a_region_waits_for_no_other_and_what_is_near_is_measured(tmp_path
         mesh.net.wan.hold()
         overview = asyncio.create_task(cluster(eu))  # waits for the others as long as they may take
         pinned = await submit(eu, slow("pinned", rate=None, placement={"region": "eu"}), durability=2)
-        unnamed = await submit(us, unnamed_spec("unnamed"), durability=2)
+        free = await submit(us, unnamed("free"), durability=2)
         assert not overview.done(), "what was answered before what waits for the others did not wait for them"
         assert "dead" not in {one.state for one in (await overview).nodes}
-        assert (pinned.region, unnamed.region) == ("eu", "us")
+        assert (pinned.region, free.region) == ("eu", "us")
         mesh.net.wan.release()
         for node in mesh.nodes:
             assert (await finished(node, pinned.id)).state == "succeeded"
-            assert (await finished(node, unnamed.id)).state == "succeeded"
-        assert mesh.rows("pinned") == mesh.rows("unnamed") == list(range(ROWS))
+            assert (await finished(node, free.id)).state == "succeeded"
+        assert mesh.rows("pinned") == mesh.rows("free") == list(range(ROWS))
 
         async with served(tmp_path, mesh.net.host("u2"), mesh.net.inside("u2")) as url:
             for node in mesh.of("eu", "ap"):
@@ -48,12 +48,6 @@ async def test_a_region_waits_for_no_other_and_what_is_near_is_measured(tmp_path
             assert (await collected(eu, url, "reached")).region == "ap"
         for node in mesh.nodes:
             assert "state=dead" not in node.log.read_text(errors="replace"), node.name
-
-
-def unnamed_spec(out: str) -> dict[str, object]:
-    spec = slow(out, rate=None)
-    del spec["name"]
-    return spec
 
 
 async def collected(node: Node, url: str, out: str, **more: object) -> Task:
