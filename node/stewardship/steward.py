@@ -148,7 +148,10 @@ class Steward:
             self.leasing.pump()
             self.recording.flush()
             self.recording.flush_plans(self.table.flush_facts())
-            if not self._news:
+            ended, self.recording.ended = self.recording.ended, []
+            for work in ended:  # now that the ledger has it, what comes next begins with what it left
+                self._go_on(work)
+            if not (ended or self._news):
                 break
         effects, self.table.effects = self.table.effects, []
         return effects
@@ -176,9 +179,6 @@ class Steward:
         for slot, batch, index, report, sender in singled:
             self._refresh((slot, batch, index))
             self.recording.report(sender, report)
-        ended, self.recording.ended = self.recording.ended, []
-        for work in ended:
-            self._go_on(work)
 
     # ---- slots
 
