@@ -193,14 +193,21 @@ def totals(run: RunFacts) -> Totals:
 
 
 def letters_of(task: TaskFacts) -> list[tuple[str, Letter]]:
-    """`(run, letter)` of the dead letters that are still listed, by run and id."""
-    cleared = {i for run in task.runs.values() for i in run.cleared}
+    """`(run, letter)` of the dead letters that are still listed, by run and id. What a replay has brought home
+    leaves the list when the replay is published.
+    """
+    cleared = {i for run in task.runs.values() if run.cleared and _published(run) for i in run.cleared}
     return [
         (name, run.letters[i])
         for name, run in sorted(task.runs.items())
         for i in sorted(run.letters)
         if i not in cleared
     ]
+
+
+def _published(run: RunFacts) -> bool:
+    fact = run_fact(run.facts)
+    return fact is not None and fact.state in ("succeeded", "partial")
 
 
 def first_request(batch: Batch) -> Request:

@@ -182,6 +182,12 @@ class RunWork:
             total = total.plus(shard.totals)
         return total
 
+    @property
+    def outcome(self) -> str:
+        """How a run that has published ends."""
+        dead = self.with_letters or (self.request.kind == "letters" and self.totals().dead)
+        return "partial" if dead else "succeeded"
+
     def states(self) -> dict[str, int]:
         count: dict[str, int] = {}
         for shard in self.shards.values():

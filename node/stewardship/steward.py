@@ -10,6 +10,7 @@ from node.leases.keeper import Keeper
 from node.stewardship import handover
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
+from node.stewardship.letters import left
 from node.stewardship.preparation import prepare
 from node.stewardship.recording import Recording, noted
 from node.stewardship.run import RunWork
@@ -384,7 +385,7 @@ class Steward:
         work.due = [ms for ms in work.due if ms != request.at_ms or request.kind != "schedule"]
         facts = work.facts.runs.get(request.run)
         if replay:
-            run.adopt_plan([model.PlannedShard("letters")])
+            run.adopt_plan([model.PlannedShard("letters")] if left(request, work.facts) else [])
         if facts is not None and facts.facts:
             run.restore(facts)
         else:
