@@ -192,15 +192,23 @@ def totals(run: RunFacts) -> Totals:
     return total
 
 
-def letters_of(task: TaskFacts) -> list[tuple[str, Letter]]:
-    """`(run, letter)` of the dead letters that are still listed, by run and id."""
-    cleared = {i for run in task.runs.values() for i in run.cleared}
+def letters_of(task: TaskFacts, replay: str = "") -> list[tuple[str, Letter]]:
+    """`(run, letter)` of the dead letters that are still listed, by run and id. What a replay has brought home
+    leaves the list when the replay is published. `replay`: the name of one that is taken to be.
+    """
+    runs = [run for name, run in task.runs.items() if run.cleared and (name == replay or _published(run))]
+    cleared = {i for run in runs for i in run.cleared}
     return [
         (name, run.letters[i])
         for name, run in sorted(task.runs.items())
         for i in sorted(run.letters)
         if i not in cleared
     ]
+
+
+def _published(run: RunFacts) -> bool:
+    fact = run_fact(run.facts)
+    return fact is not None and fact.state in ("succeeded", "partial")
 
 
 def first_request(batch: Batch) -> Request:

@@ -48,7 +48,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     resume: Any = None
     rate: float | None = None
     dead_budget: int = 10_000
-    letters: tuple[dict[str, Any], ...] = ()
+    letters: tuple[Any, ...] = ()
     shards: tuple[str, ...] = ()
     records: int = 0
     replaces: bool = False

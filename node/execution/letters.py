@@ -20,6 +20,7 @@ from plugins.api import (
     PluginContext,
     Record,
     RecordError,
+    Rejected,
     ShardPlan,
 )
 
@@ -147,12 +148,12 @@ class LetterSource:
     """The collector of a replay: the letters' records in place of the source, at positions 1 to n.
 
     Each is a batch of its own, so that the position of a letter that is set aside again begins with its
-    number.
+    number. What the source could not read is text still, and no record, unless somebody has edited it.
     """
 
     inline = True
 
-    def __init__(self, records: Sequence[Record], stream: str) -> None:
+    def __init__(self, records: Sequence[Any], stream: str) -> None:
         self._records = records
         self._stream = stream
 
@@ -165,7 +166,12 @@ class LetterSource:
     async def collect(self, context: CollectContext) -> AsyncIterator[Batch]:
         done: int | None = context.resume
         for number in range((done or 0) + 1, len(self._records) + 1):
-            yield Batch(self._stream, [self._records[number - 1]], done, number)
+            record = self._records[number - 1]
+            if isinstance(record, dict):
+                yield Batch(self._stream, [record], done, number)
+            else:
+                rejected = [Rejected(record, "is not an object; edit it and replay that", "not-an-object")]
+                yield Batch(self._stream, [], done, number, rejected=rejected)
             done = number
 
     async def shutdown(self) -> None:

@@ -279,8 +279,11 @@ class Local:
         runs = [run for run in reader.runs() if run.state in ("failed", "cancelled", "partial")]
         if state in ("failed", "cancelled", "scheduled", "partial") and (runs or state == "cancelled"):
             origin = runs[-1].id if runs and runs[-1].state != "partial" else ""
-            run = _run_name("retry", reader, f"{reader.id}|{key}")
-            facts.append(wish("retry", {"origin": origin}, run))
+            replay = next(
+                (r for r in reader.desired.requests if r.kind == "letters" and r.run == origin), None
+            )
+            kind, values = ("letters", replay.arguments) if replay else ("retry", {"origin": origin})
+            facts.append(wish(kind, values, _run_name(kind, reader, f"{reader.id}|{key}")))
         elif not policy:
             raise refuse(409, "not-failed", f"the task is {state}; only failed or cancelled runs are retried")
         return facts

@@ -14,6 +14,7 @@ from node.stewardship import specs
 from node.stewardship.backlog import Item
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.eligibility import Needs, refusals
+from node.stewardship.letters import left
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.table import Table
 from node.stewardship.work import TaskWork, WorkKey, needs_of
@@ -282,7 +283,7 @@ class Leasing:
             resume=shard.position,
             rate=shard.rate,
             dead_budget=max(0, spec.errors.max - run.with_letters) if spec.errors.dead_letters else 0,
-            letters=tuple(item["record"] for item in run.request.arguments.get("letters", ()))
+            letters=tuple(item["record"] for item in left(run.request, work.facts))
             if run.request.kind == "letters"
             else (),
             shards=tuple(sorted(key for key, s in run.shards.items() if s.state == "succeeded" or run.solo)),

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 import msgspec
 
 from node.execution.jobs import DeadLetter
+from state import join
+from state.entries import TaskFacts
+from state.join import Request
 from state.model import Letter
 
 
@@ -56,6 +59,12 @@ def in_portions(letters: list[Letter]) -> Iterable[list[Letter]]:
         size += length
     if portion:
         yield portion
+
+
+def left(request: Request, facts: TaskFacts) -> list[dict[str, object]]:
+    """The letters of a replay, but for those that an earlier replay has brought home: two may ask for the same."""
+    listed = {letter.id for _, letter in join.letters_of(facts)}
+    return [item for item in request.arguments.get("letters", ()) if item.get("id") in listed]
 
 
 def replayed(originals: list[dict[str, object]], reported: Iterable[DeadLetter]) -> set[str]:

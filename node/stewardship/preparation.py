@@ -13,6 +13,7 @@ def prepare(table: Table, work: TaskWork, run: RunWork) -> None:
     """What a new run starts from: the cursor, the gaps, or the run that it retries."""
     spec = run.effective.spec
     if run.request.kind == "letters":
+        run.advance()
         return
     if run.request.origin:
         _retry_of(table, work, run)

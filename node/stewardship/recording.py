@@ -6,7 +6,7 @@ from node.effects import Send
 from node.execution.executor import FINAL
 from node.execution.jobs import Report
 from node.stewardship.bulk import BulkGroup
-from node.stewardship.letters import in_portions, letters_from, replayed
+from node.stewardship.letters import in_portions, left, letters_from, replayed
 from node.stewardship.run import OPEN, RunWork, ShardWork
 from node.stewardship.specs import retry_delay
 from node.stewardship.table import Table
@@ -119,10 +119,7 @@ class Recording:
 
     def _take_letters(self, work: TaskWork, run: RunWork, shard: ShardWork, report: Report) -> None:
         if run.request.kind == "letters":
-            # a report of an attempt that resumed does not name the letters that an earlier one set aside
-            # again
-            if report.state == "done" and report.counts.read >= len(run.request.arguments.get("letters", ())):
-                self._replayed(work, run, report)
+            self._replayed(work, run, report)
             return
         if report.letters:
             found = letters_from(run.origin or run.name, report.letters, shard.attempt, self.table.wall_ms)
@@ -131,10 +128,14 @@ class Recording:
             run.with_letters += len(found)
 
     def _replayed(self, work: TaskWork, run: RunWork, report: Report) -> None:
-        """What succeeds leaves the list."""
-        originals = list(run.request.arguments.get("letters", ()))
+        """What succeeds is to leave the list, when the run is published."""
+        originals = left(run.request, work.facts)
+        # a report of an attempt that resumed does not name the letters that an earlier one set aside
+        # again
+        if report.state != "done" or report.counts.read < len(originals):
+            return
         again = replayed(originals, report.letters)
-        cleared = [str(o["id"]) for o in originals if o.get("id") and str(o["id"]) not in again]
+        cleared = [str(item["id"]) for item in originals if item["id"] not in again]
         if cleared:
             self.table.write_for(work, "x", run.name, Cleared(cleared), numbered=True)
 
@@ -328,7 +329,7 @@ def _good_end(work: TaskWork, run: RunWork) -> str:
     of the task is left in the list.
     """
     replay = run.request.kind == "letters"
-    left = run.totals().dead or join.letters_of(work.facts) if replay else run.with_letters
+    left = run.totals().dead or join.letters_of(work.facts, run.name) if replay else run.with_letters
     return "partial" if left else "succeeded"
 
 

@@ -10,6 +10,7 @@ from node.leases.keeper import Keeper
 from node.stewardship import handover
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
+from node.stewardship.letters import left
 from node.stewardship.preparation import prepare
 from node.stewardship.recording import Recording, noted
 from node.stewardship.run import RunWork
@@ -148,7 +149,10 @@ class Steward:
             self.leasing.pump()
             self.recording.flush()
             self.recording.flush_plans(self.table.flush_facts())
-            if not self._news:
+            ended, self.recording.ended = self.recording.ended, []
+            for work in ended:  # now that the ledger has it, what comes next begins with what it left
+                self._go_on(work)
+            if not (ended or self._news):
                 break
         effects, self.table.effects = self.table.effects, []
         return effects
@@ -176,9 +180,6 @@ class Steward:
         for slot, batch, index, report, sender in singled:
             self._refresh((slot, batch, index))
             self.recording.report(sender, report)
-        ended, self.recording.ended = self.recording.ended, []
-        for work in ended:
-            self._go_on(work)
 
     # ---- slots
 
@@ -387,7 +388,7 @@ class Steward:
         work.due = [ms for ms in work.due if ms != request.at_ms or request.kind != "schedule"]
         facts = work.facts.runs.get(request.run)
         if replay:
-            run.adopt_plan([model.PlannedShard("letters")])
+            run.adopt_plan([model.PlannedShard("letters")] if left(request, work.facts) else [])
         if facts is not None and facts.facts:
             run.restore(facts)
         else:

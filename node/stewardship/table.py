@@ -71,8 +71,10 @@ class Table:
         return self.has_all(slot, node)
 
     def may_begin(self, work: TaskWork) -> bool:
-        """Whether nothing keeps a run from beginning here."""
-        return work.run is None and not work.desired.paused and self.may_run(work)
+        """Whether nothing keeps a run from beginning here. It begins with what the one before it left in the ledger:
+        the cursor, the coverage, the letters.
+        """
+        return work.run is None and not work.ending and not work.desired.paused and self.may_run(work)
 
     def may_run(self, work: TaskWork) -> bool:
         """Whether the task may run here: in its home region, or, where that is dead, if the task allows it. One that
