@@ -68,6 +68,7 @@ class Batch:
                     checked.append((index, self._checker.check_line(line)))
                 except InvalidSpec as error:
                     self._reject(index, _invalid(error))
+                    await asyncio.sleep(0)  # a wrong line may take as long as TURN good ones
         for part, specs in split_group(checked):
             key = f"{self._key}/{start // GROUP}{part}"
             self._pending.add(asyncio.create_task(self._submit(specs, key)))
