@@ -12,7 +12,6 @@ from importlib.metadata import version as distribution_version
 from typing import Any
 
 import zmq
-from aiohttp import web
 from structlog import get_logger
 
 from gossip.config import SwimConfig
@@ -20,6 +19,7 @@ from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
+from node.api.listening import listen
 from node.api.tls import load_tls
 from node.clock import boottime
 from node.config import Config
@@ -243,18 +243,15 @@ class App:
             self.service, self.registry, access=access, node_id=self.me, version=self.version,
             admission=self._admission,
         )  # fmt: skip
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        self._stopping.append(runner.cleanup)
         context = load_tls(http.tls_cert, http.tls_key) if http.tls_cert and http.tls_key else None
-        site = web.TCPSite(runner, http.bind.host, http.bind.port, ssl_context=context)
         try:
-            await site.start()
+            listening = await listen(app, http.bind.host, http.bind.port, tls=context)
         except OSError as error:
             raise CannotStart(
                 f"http.bind {http.bind}: {error.strerror or error}; choose another with --http"
             ) from None
-        host, port = runner.addresses[0][:2]
+        self._stopping.append(listening.stop)
+        host, port = listening.address
         scheme = "https" if context else "http"
         shown = str(http.advertise) if http.advertise else f"{host}:{port}"
         self.url = self.presence.url = f"{scheme}://{shown}"
