@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from node.api.problems import refuse
+from node.service import Refused
 
 FREE = 64 * 1024
 """Bytes of a body that count for nothing: the largest task is as long."""
@@ -42,11 +43,12 @@ class Crowd:
 
     def admit(self, server: web.Server, most: int) -> asyncio.Protocol:
         """The protocol of a new connection; the place of another is taken where there are `most`."""
-        there = server.connections
-        if len(there) >= most:
-            goes = next((connection for connection in there if connection not in self._busy), there[0])
-            if goes.transport is not None:
-                goes.transport.abort()
+        there = {connection: connection.transport for connection in server.connections}
+        if len(there) < most:
+            return server()
+        open_ = {at: transport for at, transport in there.items() if transport and not transport.is_closing()}
+        for going in sorted(open_, key=self._busy.__contains__)[: max(0, len(open_) + 1 - most)]:
+            open_[going].abort()
         return server()
 
     @contextlib.contextmanager
@@ -61,9 +63,7 @@ class Crowd:
     def hold(self, size: int) -> None:
         """Raises Refused 503 where the bodies that are arriving hold too much already."""
         if self._held + size > ROOM:
-            refused = refuse(503, "busy", "too many large bodies are arriving at once: send this one again")
-            refused.retry_after = RETRY_AFTER
-            raise refused
+            raise _full()
         self._held += size
 
 
@@ -80,6 +80,13 @@ class Body:
         if more > 0:
             self._crowd.hold(more)
             self.held += more
+
+
+def _full() -> Refused:
+    # Not built where it is raised: a name for it there, in a frame of its own traceback, would keep the body.
+    refused = refuse(503, "busy", "too many large bodies are arriving at once: send this one again")
+    refused.retry_after = RETRY_AFTER
+    return refused
 
 
 CROWD = web.AppKey("crowd", Crowd)

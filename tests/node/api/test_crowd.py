@@ -1,7 +1,9 @@
 """Many clients at once: who holds only a place gives way, and bodies that arrive slowly hold little."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +35,42 @@ async def test_a_client_that_asks_takes_the_place_of_one_that_only_holds_it() ->
     for _, writer in idle:
         writer.close()
     await server.stop()
+
+
+async def test_many_that_come_at_once_take_as_many_places() -> None:
+    server = await serve(most=3)
+    many = await asyncio.gather(*[connect(server) for _ in range(50)])
+    async with ClientSession(server.url) as session, session.get("/v1/cluster") as answer:
+        assert answer.status == 200
+    ended = 0
+    async with asyncio.timeout(5):
+        for reader, _ in many[:-3]:
+            ended += await reader.read() == b""
+    assert ended == 47
+    for _, writer in many:
+        writer.close()
+    await server.stop()
+
+
+async def test_a_body_that_was_refused_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd, "ROOM", 0)
+    gone: list[weakref.ref[Refused]] = []
+
+    def refuse() -> None:
+        with Crowd().body() as body:
+            try:
+                body.grow(FREE + 1)
+            except Refused as refused:
+                gone.append(weakref.ref(refused))
+
+    gc.disable()
+    try:
+        refuse()
+        assert gone[0]() is None, (
+            "what its traceback reaches, a body say, would wait for the garbage collector"
+        )
+    finally:
+        gc.enable()
 
 
 async def test_a_request_under_way_is_not_turned_out_for_one_that_is_new() -> None:
