@@ -12,7 +12,6 @@ from importlib.metadata import version as distribution_version
 from typing import Any
 
 import zmq
-from aiohttp import web
 from structlog import get_logger
 
 from gossip.config import SwimConfig
@@ -20,6 +19,7 @@ from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
+from node.api.listening import listen
 from node.api.tls import load_tls
 from node.clock import boottime
 from node.config import Config
@@ -53,6 +53,7 @@ from node.serving.local import Local
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
+from node.solitude import Solitude
 from node.standing import Standing
 from node.transport.addresses import advertised, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
@@ -175,6 +176,7 @@ class App:
         self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
         self._discover(start)
+        self.asked = (*start.addresses, *config.mesh.seeds)
         self._background(self._watch())
         self._background(self._say_facts_regularly())
         return start
@@ -248,18 +250,15 @@ class App:
             self.service, self.registry, access=access, node_id=self.me, version=self.version,
             admission=self._admission,
         )  # fmt: skip
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        self._stopping.append(runner.cleanup)
         context = load_tls(http.tls_cert, http.tls_key) if http.tls_cert and http.tls_key else None
-        site = web.TCPSite(runner, http.bind.host, http.bind.port, ssl_context=context)
         try:
-            await site.start()
+            listening = await listen(app, http.bind.host, http.bind.port, tls=context)
         except OSError as error:
             raise CannotStart(
                 f"http.bind {http.bind}: {error.strerror or error}; choose another with --http"
             ) from None
-        host, port = runner.addresses[0][:2]
+        self._stopping.append(listening.stop)
+        host, port = listening.address
         scheme = "https" if context else "http"
         shown = str(http.advertise) if http.advertise else f"{host}:{port}"
         self.url = self.presence.url = f"{scheme}://{shown}"
@@ -344,6 +343,8 @@ class App:
     async def _watch(self) -> None:
         """Become ready when this node has compared itself with its peers; stop being so when it cannot work."""
         began = boottime()
+        solitude = Solitude(began)
+        self.overview.alone = lambda: solitude.warning
         said: Meta | None = None
         while True:
             if not self.gate.alive or not self.membership.alive:
@@ -354,11 +355,17 @@ class App:
                 return
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
+            self._look_for_company(solitude)
             meta = self.presence.look(boottime())
             if self.membership.beat() or meta != said:
                 said = meta
                 self.membership.set_meta(meta)
             await asyncio.sleep(LOOK)
+
+    def _look_for_company(self, solitude: Solitude) -> None:
+        names = [entry.name for entry in self.roster.entries() if entry.id != self.me and not entry.revoked]
+        others = len(self.core.ownership.live() - {self.me})
+        solitude.look(boottime(), others=others, names=names, asked=self.asked, why=self.membership.failures)
 
     def _compared(self, waited: float) -> bool:
         """Equal with every live peer, or alone, or it has taken too long."""

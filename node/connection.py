@@ -44,7 +44,12 @@ NEXT_NODE = frozenset({502, 503, 504, 507})
 """Answers after which another node may do better."""
 FULL = 507
 """A full disk: no time that a client waits helps, but another node's disk may."""
-GONE = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
+GONE = (
+    aiohttp.ClientConnectionError,
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientResponseError,
+    TimeoutError,
+)
 """What says that a node does not answer (any more)."""
 NDJSON = "application/x-ndjson"
 
@@ -150,7 +155,7 @@ class Connection:
                 try:
                     answer = await self._send(method, url + path, headers, body)
                 except GONE as error:
-                    reason = str(error) or type(error).__name__
+                    reason = _reason(error)
                 except ProblemError as error:
                     if error.problem.status not in NEXT_NODE:
                         self._prefer(url)
@@ -187,7 +192,7 @@ class Connection:
             try:
                 await self._download(URL(url + path + _query(query), encoded=True), file)
             except GONE as error:
-                reason = str(error) or type(error).__name__
+                reason = _reason(error)
             else:
                 self._prefer(url)
                 return
@@ -221,7 +226,7 @@ class Connection:
                         yield decode_answer(line, shape)
                     return
             except GONE as error:
-                reason = str(error) or type(error).__name__
+                reason = _reason(error)
                 if begun:
                     break
         raise Unreachable(self._urls, reason)
@@ -262,7 +267,7 @@ class Connection:
                         yield event
                 reason = "the node ended the stream"
             except GONE as error:
-                reason = str(error) or type(error).__name__
+                reason = _reason(error)
             except ProblemError as error:
                 if error.problem.status not in NEXT_NODE:
                     raise
@@ -299,12 +304,21 @@ def decode_answer(body: bytes, shape: type[T]) -> T:
         raise ProblemError(_foreign(200, f"the answer is not what a node sends: {error}")) from None
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(
+        error, aiohttp.ClientResponseError
+    ):  # aiohttp's words are a hundred bytes of what came instead
+        return "what listens there does not speak HTTP; the mesh ports of a node do not"
+    return str(error) or type(error).__name__
+
+
 def _problem(response: aiohttp.ClientResponse, content: bytes) -> ProblemError:
     try:
         problem = msgspec.json.decode(content, type=Problem)
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = _foreign(
-            response.status, f"{response.url.host} answered {response.status} {response.reason}"
+            response.status,
+            f"{response.url.origin()} answered {response.status} {response.reason}, not as a collect-node does",
         )
     after = response.headers.get("Retry-After", "")
     return ProblemError(problem, retry_after=float(after) if after.isdigit() else None)

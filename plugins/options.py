@@ -11,6 +11,7 @@ plugin runs, the value.
 
 import difflib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -22,6 +23,8 @@ Options = TypeVar("Options", bound=msgspec.Struct)
 Path = tuple[str, ...]
 
 MASK = "***"
+MOST = 100
+"""Errors that are told of one table of options: the rest of very many helps nobody, and finding them takes long."""
 ANY = "*"
 """In a path: every item of a list, every value of a table."""
 
@@ -59,7 +62,7 @@ class InvalidOption(ValueError):
 
 
 class OptionErrors(CollectError):
-    """The options are not what the plugin takes; `problems` lists every reason. Nothing was changed."""
+    """The options are not what the plugin takes; `problems` lists why, up to MOST reasons. Nothing was changed."""
 
     code = "options"
 
@@ -126,9 +129,10 @@ def _convert(kind: type[Options], data: Mapping[str, Any], secret: Callable[[str
     try:
         options = msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:
-        raise OptionErrors(problems + _problems(kind, plain, "", error)) from None
+        found = itertools.chain(problems, _problems(kind, plain, "", error))
+        raise OptionErrors(list(itertools.islice(found, MOST))) from None
     if problems:
-        raise OptionErrors(problems)
+        raise OptionErrors(problems[:MOST])
     return options
 
 
@@ -204,20 +208,26 @@ def _named(
 
 def _problems(
     kind: type[msgspec.Struct], data: Any, at: str, error: msgspec.ValidationError
-) -> list[OptionProblem]:
-    """Every error of one struct; `error`, of converting the whole, is kept if no field explains it."""
+) -> Iterator[OptionProblem]:
+    """Every error of one struct; `error`, of converting the whole, is told if no field explains it."""
     if not isinstance(data, Mapping):
-        return [OptionProblem(pointer=at, message=f"must be a table, not {_kind_name(data)}", value=data)]
+        yield OptionProblem(pointer=at, message=f"must be a table, not {_kind_name(data)}", value=data)
+        return
+    found = _in_fields(kind, data, at)
+    yield next(found, None) or _refused(at, data, error)
+    yield from found
+
+
+def _in_fields(kind: type[msgspec.Struct], data: Mapping[str, Any], at: str) -> Iterator[OptionProblem]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    found = [_unknown(at, key, value, fields) for key, value in data.items() if key not in fields]
+    for key, value in data.items():
+        if key not in fields:
+            yield _unknown(at, key, value, fields)
     for name, field in fields.items():
         if name in data:
-            found += _check(field.type, data[name], f"{at}/{_escape(name)}")
+            yield from _check(field.type, data[name], f"{at}/{_escape(name)}")
         elif field.required:
-            found.append(
-                OptionProblem(pointer=f"{at}/{_escape(name)}", message="is missing", remedy=f"add {name}")
-            )
-    return found or [_refused(at, data, error)]
+            yield OptionProblem(pointer=f"{at}/{_escape(name)}", message="is missing", remedy=f"add {name}")
 
 
 def _refused(at: str, data: Mapping[str, Any], error: msgspec.ValidationError) -> OptionProblem:
@@ -245,28 +255,28 @@ def _unknown(at: str, key: Any, value: Any, known: Iterable[str]) -> OptionProbl
     )
 
 
-def _check(kind: Any, value: Any, at: str) -> list[OptionProblem]:
+def _check(kind: Any, value: Any, at: str) -> Iterator[OptionProblem]:
     """The errors of one value; goes into structs, lists and dicts so that each error has its own pointer."""
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        return _inside(kind, value, at, error) or [_wrong(kind, value, at, error)]
-    return []
+        found = _inside(kind, value, at, error)
+        yield next(found, None) or _wrong(kind, value, at, error)
+        yield from found
 
 
-def _inside(kind: Any, value: Any, at: str, error: msgspec.ValidationError) -> list[OptionProblem]:
-    found: list[OptionProblem] = []
+def _inside(kind: Any, value: Any, at: str, error: msgspec.ValidationError) -> Iterator[OptionProblem]:
     for part in _alternatives(kind):
         origin, arguments = get_origin(part), get_args(part)
         if isinstance(part, type) and issubclass(part, msgspec.Struct) and isinstance(value, Mapping):
-            return _problems(part, value, at, error)
+            yield from _problems(part, value, at, error)
+            return
         if origin is dict and isinstance(value, Mapping):
             for key, item in value.items():
-                found += _check(arguments[1], item, f"{at}/{_escape(str(key))}")
+                yield from _check(arguments[1], item, f"{at}/{_escape(str(key))}")
         elif origin in (list, tuple) and isinstance(value, list) and arguments:
             for index, item in enumerate(value):
-                found += _check(arguments[0], item, f"{at}/{index}")
-    return found
+                yield from _check(arguments[0], item, f"{at}/{index}")
 
 
 def _wrong(kind: Any, value: Any, at: str, error: msgspec.ValidationError) -> OptionProblem:

@@ -19,6 +19,7 @@ from node.api import (
 )
 from node.api.access import Access
 from node.api.context import CONTEXT, Context
+from node.api.crowd import CROWD, Crowd
 from node.api.middleware import name_answer, problem_middleware
 from node.api.route import Route
 from node.service import Admission, Service
@@ -42,6 +43,7 @@ def create_app(
     app[CONTEXT] = Context(
         service=service, registry=registry, node_id=node_id, version=version, admission=admission
     )
+    app[CROWD] = Crowd()
     app.on_response_prepare.append(name_answer)
     app.on_startup.append(events.start)
     app.on_shutdown.append(events.stop)

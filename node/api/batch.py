@@ -5,13 +5,15 @@ request's key and the group's number, so the same body sent again, through any n
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import contextlib
+from collections.abc import AsyncGenerator, Iterable
 
 import msgspec
 from aiohttp import web
 
 from node.api.answers import json_answer
 from node.api.context import CONTEXT, service_of
+from node.api.crowd import CROWD
 from node.api.problems import count_errors, problem, refuse
 from node.api.requests import BODY_TIMEOUT, check_parameters, idempotency_key, parameter_flag, parameter_int
 from node.api.route import KEY, NDJSON, Parameter, Route
@@ -28,6 +30,8 @@ MAX_LINES = 100_000
 """Lines of a body: the answer says something of each."""
 MAX_LINE = 256 * 1024
 """Bytes of one line."""
+BATCH_TIMEOUT = 300.0
+"""Seconds in which a whole body must have arrived, the time that the mesh takes with it not counted."""
 TURN = 50
 """Lines that are checked in one turn of the loop: about 2 ms."""
 IN_FLIGHT = 8
@@ -68,6 +72,7 @@ class Batch:
                     checked.append((index, self._checker.check_line(line)))
                 except InvalidSpec as error:
                     self._reject(index, _invalid(error))
+                    await asyncio.sleep(0)  # a wrong line may take as long as TURN good ones
         for part, specs in split_group(checked):
             key = f"{self._key}/{start // GROUP}{part}"
             self._pending.add(asyncio.create_task(self._submit(specs, key)))
@@ -152,36 +157,49 @@ async def create_batch(request: web.Request) -> web.Response:
         force=parameter_flag(request, "force"),
     )
     try:
-        async for lines in read_groups(request):
-            await batch.add(lines)
+        async with contextlib.aclosing(read_groups(request)) as groups:
+            async for lines in groups:
+                await batch.add(lines)
         answer = await batch.answer()
     finally:
         await batch.abandon()
     return json_answer(answer, headers={"Idempotency-Key": key})
 
 
-async def read_groups(request: web.Request) -> AsyncIterator[list[bytes]]:
+async def read_groups(request: web.Request) -> AsyncGenerator[list[bytes], None]:
     """The body's lines in groups of GROUP, as they arrive; the last one may be smaller."""
     lines: list[bytes] = []
     rest, size, count = b"", 0, 0
+    now, left = asyncio.get_running_loop().time, BATCH_TIMEOUT
+    with request.app[CROWD].body() as held:
+        while True:
+            since = now()
+            if not (chunk := await _next_chunk(request, left)):
+                break
+            left -= now() - since
+            size += len(chunk)
+            *whole, rest = (rest + chunk).split(b"\n")
+            count += len(whole)
+            _check_size(size, count, rest)
+            held.grow(size)
+            lines += whole
+            while len(lines) >= GROUP:
+                yield lines[:GROUP]
+                del lines[:GROUP]
+        if rest:
+            lines.append(rest)
+        if lines:
+            yield lines
+
+
+async def _next_chunk(request: web.Request, left: float) -> bytes:
+    """b"" at the end of the body. `left`: seconds that the sender still has."""
+    wait = min(BODY_TIMEOUT, left)
     try:
-        async with asyncio.timeout(None) as limit:
-            async for chunk in request.content.iter_any():
-                limit.reschedule(asyncio.get_running_loop().time() + BODY_TIMEOUT)
-                size += len(chunk)
-                *whole, rest = (rest + chunk).split(b"\n")
-                count += len(whole)
-                _check_size(size, count, rest)
-                lines += whole
-                while len(lines) >= GROUP:
-                    yield lines[:GROUP]
-                    del lines[:GROUP]
+        async with asyncio.timeout(wait):
+            return await request.content.readany()
     except TimeoutError:
-        raise refuse(408, "slow-body", f"nothing of the body arrived within {BODY_TIMEOUT:g} s") from None
-    if rest:
-        lines.append(rest)
-    if lines:
-        yield lines
+        raise refuse(408, "slow-body", f"the body arrives too slowly: nothing within {wait:.3g} s") from None
 
 
 def _check_size(size: int, count: int, rest: bytes) -> None:

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from node.api.access import Access, check_access
 from node.api.answers import ENCODER
 from node.api.context import CONTEXT, REQUEST_ID
+from node.api.crowd import CROWD
 from node.api.problems import problem
 from node.api.route import PROBLEM
 from node.schema import Problem
@@ -41,24 +42,29 @@ def problem_middleware(access: Access) -> Middleware:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = _request_id(request)
-        try:
-            check_access(request, access)
-            return await handler(request)
-        except Refused as refused:
-            return problem_answer(request, refused.problem, retry_after=refused.retry_after)
-        except web.HTTPException as error:
-            return _http_answer(request, error)
-        except (ConnectionError, web.RequestPayloadError):
-            return problem_answer(
-                request, problem(400, "broken-body", "the body broke off, or is not as encoded")
-            )
-        except Exception:
-            log.exception("request %s failed: %s %s", request[REQUEST_ID], request.method, request.path)
-            return problem_answer(
-                request, problem(500, "internal", "the node failed; its log has the request id")
-            )
+        with request.app[CROWD].busy(request.protocol):
+            return await _answered(request, handler, access)
 
     return answer
+
+
+async def _answered(request: web.Request, handler: Handler, access: Access) -> web.StreamResponse:
+    try:
+        check_access(request, access)
+        return await handler(request)
+    except Refused as refused:
+        return problem_answer(request, refused.problem, retry_after=refused.retry_after)
+    except web.HTTPException as error:
+        return _http_answer(request, error)
+    except (ConnectionError, web.RequestPayloadError):
+        return problem_answer(
+            request, problem(400, "broken-body", "the body broke off, or is not as encoded")
+        )
+    except Exception:
+        log.exception("request %s failed: %s %s", request[REQUEST_ID], request.method, request.path)
+        return problem_answer(
+            request, problem(500, "internal", "the node failed; its log has the request id")
+        )
 
 
 def problem_answer(request: web.Request, told: Problem, *, retry_after: float | None = None) -> web.Response:

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from node.schema import Problem, ProblemItem
 from node.service import Refused
+from node.spec.problems import MOST
 
 PREFIX = "urn:collect-node:problem:"
 
@@ -42,8 +43,9 @@ def invalid(errors: Sequence[ProblemItem], what: str = "the task") -> Refused:
 
 
 def count_errors(errors: Sequence[ProblemItem], what: str) -> str:
-    """One sentence over all the errors."""
-    number = "one error" if len(errors) == 1 else f"{len(errors)} errors"
+    """One sentence over all the errors; of very many only the first are known."""
+    more = "at least " if len(errors) >= MOST else ""
+    number = "one error" if len(errors) == 1 else f"{more}{len(errors)} errors"
     return f"{what} has {number}: {errors[0].pointer or '/'}: {errors[0].message}"
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from node.api.crowd import CROWD
 from node.api.problems import bad_parameter, invalid, refuse
 from node.schema import TASK_STATES
 from node.service import Query
@@ -28,9 +29,18 @@ _TRUE = {"true": True, "1": True, "false": False, "0": False}
 
 async def read_body(request: web.Request) -> bytes:
     """The whole body, within the application's size limit."""
+    body = bytearray()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            return await request.read()
+        with request.app[CROWD].body() as held:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    if len(body) > request.client_max_size:
+                        raise web.HTTPRequestEntityTooLarge(
+                            max_size=request.client_max_size, actual_size=len(body)
+                        )
+                    held.grow(len(body))
+            return bytes(body)
     except TimeoutError:
         raise refuse(408, "slow-body", f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
 

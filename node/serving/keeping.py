@@ -159,7 +159,11 @@ class Keeping:
         return [slot for slot in dict.fromkeys(chosen) if not ledgers[slot].unresolved][:AT_ONCE]
 
     def _holding_the_log(self) -> list[int]:
-        if len(self.driver.log.files()) <= self.pace.files:
+        try:
+            files = len(self.driver.log.files())
+        except OSError:  # no file can be opened at the moment, say; the next look is in a second
+            return []
+        if files <= self.pace.files:
             return []
         oldest = self.driver.places.oldest()
         return [] if not oldest else oldest[min(oldest)]

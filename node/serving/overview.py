@@ -54,6 +54,8 @@ class Overview:
         self.drain: Callable[[], dict[str, Any] | None] = lambda: None
         self.refused: Callable[[], int] = lambda: 0
         """handshakes, hellos and messages that were turned away"""
+        self.alone: Callable[[], str | None] = lambda: None
+        """that this node has met nobody since its start, though it should have"""
 
     # ---- status
 
@@ -119,7 +121,7 @@ class Overview:
         )
 
     def warnings(self, answers: dict[NodeId, Any]) -> list[str]:
-        found = []
+        found = [alone] if (alone := self.alone()) else []
         live = self.core.ownership.live()
         for node in sorted(live):
             if answers.get(node) is None:

@@ -43,6 +43,8 @@ class PluginChecker:
         self, role: str, table: Any, pointer: str, problems: Problems, *, placed: bool
     ) -> type[Any] | None:
         """The plugin's class; None where it cannot be told. `role`: source, sink or transform."""
+        if problems.full:
+            return None
         if not isinstance(table, dict):
             problems.add(pointer, f"expected a table, got {kind(table)}")
             return None
@@ -221,7 +223,9 @@ def _is_pattern(relative: str) -> bool:
 
 
 def _any_match(folder: str, pattern: str) -> bool:
-    """Whether the pattern matches a file; a pattern that this cannot read is left to the plugin."""
+    """Whether the pattern matches a file. What this cannot read, or would walk a tree for, is left to the plugin."""
+    if "**" in pattern or sum(any(mark in part for mark in "*?[") for part in pattern.split("/")) > 1:
+        return True
     try:
         return next(Path(folder).glob(pattern), None) is not None
     except (ValueError, OSError):

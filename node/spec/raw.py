@@ -71,13 +71,14 @@ class Errors(Section):
 
 Plugged = dict[str, Any]
 """`plugin`, for sinks `key` and `mode`, and the plugin's own options beside them."""
+Several = Annotated[list[Plugged], Meta(max_length=64)]
 
 
 class RawSpec(Section):
     """A task. `sink` may be one table or a list of them."""
 
     source: Plugged
-    sink: list[Plugged] | Plugged
+    sink: Several | Plugged
     name: Name | None = None
     tenant: Name = "default"
     mode: Literal["full", "incremental", "range"] = "full"
@@ -89,7 +90,7 @@ class RawSpec(Section):
     on_partition: Literal["continue", "pause"] = "continue"
     incremental: Incremental | None = None
     range: Range | None = None
-    transform: list[Plugged] = []
+    transform: Several = []
     limits: Limits | None = None
     retry: Retry | None = None
     placement: Placement | None = None

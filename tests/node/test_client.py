@@ -35,6 +35,32 @@ async def test_goes_on_with_another_node() -> None:
     await server.stop()
 
 
+async def answering(reply: bytes) -> asyncio.Server:
+    async def reply_at_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply)
+        await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(reply_at_once, "127.0.0.1", 0)
+
+
+async def test_a_mesh_port_is_told_from_a_node_that_is_off() -> None:
+    """ZMTP's greeting is no HTTP: it was a traceback."""
+    async with await answering(b"\xff" + bytes(8) + b"\x7f\x03\x01CURVE") as mesh:
+        url = f"http://127.0.0.1:{mesh.sockets[0].getsockname()[1]}"
+        async with Client([url]) as client:
+            with pytest.raises(Unreachable, match="does not speak HTTP; the mesh ports"):
+                await client.cluster()
+
+
+async def test_another_service_is_named_with_its_port() -> None:
+    async with await answering(b"HTTP/1.0 404 Nothing\r\n\r\n") as other:
+        url = f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}"
+        async with Client([url]) as client:
+            with pytest.raises(ProblemError, match=f"{url} answered 404 Nothing, not as a collect-node does"):
+                await client.cluster()
+
+
 async def test_says_whom_it_asked_when_nobody_answers() -> None:
     url = dead_url()
     async with Client([url]) as client:

@@ -366,3 +366,32 @@ def test_the_canonical_form_is_a_fixed_point(mode: str, priority: int, keyed: bo
     checker = SpecChecker(registry(), facts())
     once = checker.check_object(value).data
     assert checker.check_line(once).data == once
+
+
+def test_of_very_many_errors_the_first_hundred_are_told() -> None:
+    """To look for the nearest word of each of 60,000 wrong keys took the loop of a node five seconds."""
+    many = {f"k{number}": 1 for number in range(20_000)}
+    looked: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("node.spec.problems", "plugins.options"):
+            patch.setattr(f"{module}.nearest", lambda word, _words: looked.append(word))
+        assert len(errors(many)) == 100
+        assert len(errors({"source": {"plugin": "api", **many}})) == 100
+        assert len(errors({"sink": [{"plugin": "log", **many}] * 3})) == 100
+    assert len(looked) <= 600, "three specs, each checked twice"
+
+
+def test_a_list_of_sinks_is_bounded() -> None:
+    assert "64" in errors({"sink": [GOOD["sink"]] * 65})["/sink"].message
+    assert len(check({"sink": [GOOD["sink"]] * 64}).sink) == 64
+
+
+def test_a_pattern_that_walks_a_tree_is_left_to_the_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = msgspec.structs.replace(facts(), folders={"default": str(tmp_path)})
+    for pattern in ("**/x", "a/**/**/x.csv", "*/*/x"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "glob", lambda *_: pytest.fail("the loop walks a tree"))
+            check({"source": {"plugin": "files", "path": pattern}}, known)
+    assert "/source/path" in errors({"source": {"plugin": "files", "path": "in*.csv"}}, known)

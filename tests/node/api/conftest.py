@@ -4,10 +4,11 @@ import ssl
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 
 from node.api.access import Access
 from node.api.app import create_app
+from node.api.listening import Listening, listen
 from node.client import Client
 from tests.node.api.admission import MemoryAdmission
 from tests.node.api.memory import MemoryService
@@ -20,7 +21,7 @@ class Server:
     def __init__(self, service: MemoryService, access: Access) -> None:
         self.service = service
         self.admission = MemoryAdmission()
-        app = create_app(
+        self.app = create_app(
             service,
             service.registry,
             access=access,
@@ -28,21 +29,19 @@ class Server:
             version="1.2.3",
             admission=self.admission,
         )
-        self.runner = web.AppRunner(app, shutdown_timeout=2)
+        self.listening: Listening | None = None
         self.port = 0
         self.scheme = "http"
 
-    async def start(self, tls: ssl.SSLContext | None = None) -> "Server":
-        await self.runner.setup()
+    async def start(self, tls: ssl.SSLContext | None = None, most: int | None = None) -> "Server":
         self.scheme = "https" if tls else "http"
-        site = web.TCPSite(self.runner, "127.0.0.1", 0, ssl_context=tls)
-        await site.start()
-        address: tuple[str, int] = self.runner.addresses[0]
-        self.port = address[1]
+        self.listening = await listen(self.app, "127.0.0.1", 0, tls=tls, most=most)
+        self.port = self.listening.address[1]
         return self
 
     async def stop(self) -> None:
-        await self.runner.cleanup()
+        if self.listening is not None:
+            await self.listening.stop()
 
     @property
     def url(self) -> str:
@@ -50,9 +49,13 @@ class Server:
 
 
 async def serve(
-    *, access: Access | None = None, name: str = "a1", tls: ssl.SSLContext | None = None
+    *,
+    access: Access | None = None,
+    name: str = "a1",
+    tls: ssl.SSLContext | None = None,
+    most: int | None = None,
 ) -> Server:
-    return await Server(MemoryService(registry(), name), access or Access()).start(tls)
+    return await Server(MemoryService(registry(), name), access or Access()).start(tls, most)
 
 
 @pytest.fixture

@@ -25,3 +25,17 @@ def test_a_damaged_row_is_answered_with_the_file_and_the_remedy(tmp_path: Path) 
         keeping.read(3, "one")
     assert caught.value.problem.status == 500
     archive.close()
+
+
+class NoFiles:
+    def files(self) -> list[int]:
+        raise OSError(24, "Too many open files")
+
+
+def test_a_folder_that_cannot_be_read_does_not_end_the_upkeep(tmp_path: Path) -> None:
+    """It ended it for ever: after a flood of connections nothing was folded any more."""
+    archive = Archive(tmp_path / "archive.sqlite")
+    driver = SimpleNamespace(core=Desk().core, log=NoFiles(), now=lambda: 5.0)
+    keeping = Keeping(cast(Driver, driver), archive, Pace())
+    assert list(keeping.look()) == []
+    archive.close()

@@ -1,0 +1,54 @@
+"""Whether a node that should have company has met nobody since its start, and what a person is told of it.
+
+Such a node works: it may be the first of its mesh to come back. But it may as well have been given a wrong
+address, or the others have moved, and then it would go on alone, accept tasks, and say that it is ready.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from structlog import get_logger
+
+ALONE_AFTER = 10.0
+"""Seconds. Nodes that start together, and hellos that are tried again, have met by then."""
+NAMED = 3
+"""Members and failures that are named; more helps nobody."""
+REMEDY = (
+    "It works alone until it meets one. If their addresses are others by now, start it with "
+    "--seed HOST:PORT or --join TOKEN of one that runs"
+)
+
+log = get_logger(__name__)
+
+
+class Solitude:
+    """`warning`: None while there is nothing to say. Once it has met somebody there never is."""
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self._met = False
+        self.warning: str | None = None
+
+    def look(
+        self, now: float, *, others: int, names: Sequence[str], asked: Sequence[str], why: Mapping[str, str]
+    ) -> None:
+        """`others`: live ones; `names`: of the members that the roster lists; `asked`: addresses it was given, and
+        `why` those did not take it."""
+        self._met = self._met or others > 0
+        if self._met or not (names or asked):
+            self.warning = None
+        elif now - self._began >= ALONE_AFTER:
+            said = self.warning is not None
+            self.warning = _told(names, asked, why)
+            if not said:
+                log.warning(self.warning)
+
+
+def _told(names: Sequence[str], asked: Sequence[str], why: Mapping[str, str]) -> str:
+    whom = f"none of the other members ({_some(names)})" if names else "no other member"
+    reasons = list(why.values()) or ([f"nobody answers at {_some(asked)}"] if asked else [])
+    because = f": {'; '.join(reasons[:NAMED])}" if reasons else ""
+    return f"this node has met {whom} since it started{because.rstrip('.?')}. {REMEDY}"
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words[:NAMED]) + (", ..." if len(words) > NAMED else "")
