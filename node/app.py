@@ -19,8 +19,6 @@ from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure
 from node.api.app import create_app
-from node.api.listening import listen
-from node.api.tls import load_tls
 from node.clock import boottime
 from node.config import Config
 from node.data_directory import CannotStart, DataDirectory
@@ -32,6 +30,7 @@ from node.execution.jobs import JobKey
 from node.execution.roots import FolderRoots
 from node.execution.runner import Runner
 from node.execution.secrets import Secrets
+from node.front import open_front
 from node.leases.service import Locks
 from node.membership import Membership
 from node.membership_config import Identity, Settings
@@ -250,18 +249,9 @@ class App:
             self.service, self.registry, access=access, node_id=self.me, version=self.version,
             admission=self._admission,
         )  # fmt: skip
-        context = load_tls(http.tls_cert, http.tls_key) if http.tls_cert and http.tls_key else None
-        try:
-            listening = await listen(app, http.bind.host, http.bind.port, tls=context)
-        except OSError as error:
-            raise CannotStart(
-                f"http.bind {http.bind}: {error.strerror or error}; choose another with --http"
-            ) from None
+        listening, self.url = await open_front(app, http)
         self._stopping.append(listening.stop)
-        host, port = listening.address
-        scheme = "https" if context else "http"
-        shown = str(http.advertise) if http.advertise else f"{host}:{port}"
-        self.url = self.presence.url = f"{scheme}://{shown}"
+        self.presence.url = self.url
 
     def _discover(self, start: Start) -> None:
         rng = random.Random(chance.randbits(64))
