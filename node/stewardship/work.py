@@ -141,7 +141,7 @@ class TaskWork:
     def rate_share(self) -> float | None:
         """Of the task's rate, for each shard that runs now."""
         run = self.run
-        if run is None:
+        if run is None or not self.effective.limits.rate:
             return None
         running = sum(shard is not run.step for shard in run.leased())
         return rate_share(self.effective.limits, len(run.open_shards()), running)
