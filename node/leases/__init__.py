@@ -32,8 +32,8 @@ granted the same token again.
 - A steward leases shards of a task with `on_partition = "pause"` only while it holds the lease of the slot. An executor
   asks for the rest of it, naming its jobs, counts from its own question, and stops in time by itself; a job that was
   leased to another meanwhile, while the executor was out of sight, does not begin. What a steward granted to an
-  executor that it cannot hear any more, it waits for before it leases again; so it does for all of them, where it gave
-  the slot up and has it back.
+  executor that it cannot hear any more, it waits for before it leases again, also where it hears it again meanwhile:
+  the executor may not know yet. So it does for all of them, where it gave the slot up and has it back.
 
 Invariant (I3): no two writers hold a lease of one name at the same time, and no two ever hold it with one epoch; the
 epochs of a name only grow. The explorer in `tests/node/leases` holds it over loss, duplication, reorder, crashes,

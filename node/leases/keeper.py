@@ -60,8 +60,8 @@ class Keeper:
         return found
 
     def clear(self, slot: int, live: frozenset[NodeId], now: float) -> bool:
-        """Whether no executor that we cannot hear any more, or had before we gave the slot up, may still run shards of
-        it."""
+        """Whether no executor that we cannot hear any more, or had lost or leased to before we gave the slot up, may
+        still run shards of it."""
         if now < self._unsure.get(slot, now):
             return False
         return all(node in live or end <= now for node, end in self._granted.get(slot, {}).items())
@@ -72,6 +72,13 @@ class Keeper:
         self._unsure = {one: end for one, end in self._unsure.items() if end > now}
         if ends > now:
             self._unsure[slot] = max(ends, self._unsure.get(slot, ends))
+
+    def lost(self, executor: NodeId, now: float) -> None:
+        """Its jobs are leased to others from now on: should it be back sooner, what it was granted has to end first."""
+        for slot, granted in self._granted.items():
+            end = granted.get(executor, now)
+            if end > now:
+                self._unsure[slot] = max(end, self._unsure.get(slot, end))
 
     def tick(self, now: float) -> None:
         self._now = now

@@ -322,6 +322,7 @@ class Leasing:
     def node_lost(self, node: NodeId) -> None:
         """The node died, left, or came back as another life: what it had leased is to be leased again."""
         self.credit.pop(node, None)
+        self._keeper.lost(node, self.table.now)
         for groups in self.table.bulk.values():
             for group in groups:
                 if group.give_up(node):

@@ -107,6 +107,24 @@ def test_the_lesser_side_stops_within_the_ttl_and_the_greater_goes_on(victim: st
         assert "paused" not in mesh.reason(desk, task)
 
 
+@pytest.mark.parametrize("victim", NAMES)
+def test_what_one_runs_that_was_lost_for_a_moment_is_leased_when_its_time_is_over(victim: str) -> None:
+    """It is back before what it was granted ends, and stops by itself only then."""
+    mesh = Mesh()
+    mesh.desks[0].submit(spec("many", on_partition="pause"))
+    mesh.run(2.0)
+    mesh.plan("p", "q", "r", "s")
+    mesh.run(3.0)
+    assert len(mesh.running()) == 4
+    mesh.cut = victim
+    mesh.see(frozenset(frozenset({victim, name}) for name in NAMES if name != victim))
+    mesh.run(0.2)
+    mesh.cut = None
+    mesh.see(frozenset())
+    mesh.run(3 * TTL)
+    assert len(mesh.running()) == 4
+
+
 def test_nobody_runs_anything_while_all_are_cut_from_each_other() -> None:
     mesh = Mesh()
     (task,) = mesh.desks[0].submit(spec("many", on_partition="pause"))
