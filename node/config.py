@@ -214,12 +214,23 @@ def _contradictions(values: Mapping[str, Any], entries: Mapping[str, Entry]) -> 
                     "is not a loopback address: set http.tls_cert and http.tls_key, or http.insecure = true",
                 )
             )
+    mesh = values.get("mesh.bind", Address("0.0.0.0", 8701))  # noqa: S104 -- the default of the key
+    if bind.port and mesh.port and _overlap(bind, mesh) and mesh.port <= bind.port <= mesh.port + 2:
+        last = mesh.port + 2
+        found.append(
+            item("http.bind", f"is one of the mesh ports, which are {mesh.port} to {last} (mesh.bind)")
+        )
     found += [
         item(key, f"needs roots.{key.split('.')[1]}.path as well")
         for key in values
         if key.endswith(".shared") and key.removesuffix("shared") + "path" not in entries
     ]
     return found
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    """Whether listeners on both hosts would want the same ports."""
+    return one.host == other.host or not {one.host, other.host}.isdisjoint(("0.0.0.0", "::", ""))  # noqa: S104
 
 
 def _said(entries: Mapping[str, Entry], key: str) -> bool:

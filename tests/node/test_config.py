@@ -150,6 +150,30 @@ def test_http_off_loopback_needs_a_token_and_tls_or_consent(tmp_path: Path) -> N
     assert "needs http.tls_key" in mistakes(None, tls, token, tmp_path)[0]
 
 
+@pytest.mark.parametrize(
+    ("http", "mesh", "wrong"),
+    [
+        ("127.0.0.1:8702", None, True),
+        ("127.0.0.1:8700", "127.0.0.1:8698", True),
+        ("127.0.0.1:8700", "10.0.0.1:8700", False),
+        ("127.0.0.1:8704", "127.0.0.1:8701", False),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+    ],
+)
+def test_http_does_not_take_one_of_the_mesh_ports(
+    tmp_path: Path, http: str, mesh: str | None, *, wrong: bool
+) -> None:
+    """The node said that another process listens there; it was the node itself."""
+    flags = {"http.bind": http} | ({"mesh.bind": mesh} if mesh else {})
+    if not wrong:
+        load(None, {}, flags, cwd=tmp_path)
+        return
+    with pytest.raises(
+        ConfigError, match=r"http\.bind = .* is one of the mesh ports, which are 8\d+ to 8\d+"
+    ):
+        load(None, {}, flags, cwd=tmp_path)
+
+
 def test_example_changes_no_default_and_names_every_key(tmp_path: Path) -> None:
     file = write(tmp_path, example_text())
     example, plain = load(file, {}, {}, cwd=tmp_path), load(None, {}, {}, cwd=tmp_path / "..")
