@@ -70,7 +70,7 @@ def _run(config: Config, flags: Flags) -> int:
         )
         return 2
     except OSError as error:
-        print(f"collect-node: {error}", file=sys.stderr)
+        print(f"collect-node: {error} (the data directory is {config.node.data_dir})", file=sys.stderr)
         return 1
 
 
@@ -82,7 +82,7 @@ async def _serve(config: Config, flags: Flags) -> int:
     app = App(config, join=flags.join, salvage=flags.salvage)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop.set)
     started = await app.start()
     freeze_loaded()
@@ -101,6 +101,12 @@ async def _serve(config: Config, flags: Flags) -> int:
     print("leaving the mesh", flush=True)
     await app.stop()
     return 0
+
+
+def stop_signals() -> list[signal.Signals]:
+    """What a node leaves in order for: a terminal that closes too, unless it was started to outlive it (nohup)."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
 
 
 def _check_packages() -> None:

@@ -17,7 +17,7 @@ from structlog import get_logger
 from gossip.config import SwimConfig
 from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
-from node.api.access import Access, check_exposure
+from node.api.access import Access, check_exposure, read_token
 from node.api.app import create_app
 from node.clock import boottime
 from node.config import Config
@@ -105,7 +105,7 @@ class App:
         data = DataDirectory(config.node.data_dir)
         self._stopping.append(data.close)
         self.data = data
-        token = config.http.token_file.read_text().strip() if config.http.token_file else None
+        token = read_token(config.http.token_file) if config.http.token_file else None
         check_exposure(
             str(config.http.bind.host),
             token=token,

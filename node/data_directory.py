@@ -28,13 +28,19 @@ class CannotStart(Exception):
 class DataDirectory:
     """One process a data directory: an flock that ends with the process.
 
-    Raises CannotStart when another process has it, or when a later version wrote it.
+    Raises CannotStart when it cannot be written, another process has it, or a later version wrote it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._fd = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fd = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise CannotStart(
+                f"node.data_dir {path} cannot be used: {error.strerror}; choose another with --data-dir, or give "
+                "this user the right to write there"
+            ) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

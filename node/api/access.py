@@ -9,6 +9,9 @@ something else encrypts.
 
 import dataclasses
 import hmac
+import logging
+import re
+from pathlib import Path
 
 from aiohttp import web
 
@@ -18,6 +21,9 @@ from node.api.route import JSON, NDJSON
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 BODIED = frozenset({"POST", "PUT", "PATCH"})
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+log = logging.getLogger(__name__)
 
 
 class ExposureError(ValueError):
@@ -46,6 +52,24 @@ def check_exposure(bind: str, *, token: str | None, tls: bool, insecure: bool) -
             f"http.bind = {bind!r} can be reached from elsewhere, and the token would travel in clear: set "
             "http.tls_cert and http.tls_key, or http.insecure = true where something else encrypts"
         )
+
+
+def read_token(path: Path) -> str:
+    """The bearer token in a file of one line. Raises ExposureError for what nobody could send, or anybody could."""
+    try:
+        text = path.read_text("ascii").strip()
+    except OSError as error:
+        raise ExposureError(f"http.token_file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        text = ""
+    if not _TOKEN.fullmatch(text):
+        raise ExposureError(
+            f"http.token_file {path} holds no token: one line of visible ASCII characters without a space; "
+            f"`openssl rand -hex 32 > {path}` makes one"
+        )
+    if path.stat().st_mode & 0o007:
+        log.warning("others can read the token of the API: chmod 600 %s", path)
+    return text
 
 
 def check_access(request: web.Request, access: Access) -> None:

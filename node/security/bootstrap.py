@@ -6,8 +6,8 @@ given.
     --join TOKEN               keep the key of the token, or the one that a member gives for a one-time token;
                                try the token's addresses
     --key-file FILE            keep that key
-    --init                     make a cluster key, a mesh of one
-    none of these              look for a mesh by mDNS; found: refuse and say how to join; none: as --init
+    none of these              a folder with a roster was of a mesh, and has lost its key: refuse. Else look for a mesh
+                               by mDNS; found: refuse and say how to join; none: make a cluster key, a mesh of one
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,12 +16,14 @@ from pathlib import Path
 
 from node.discovery.mdns import Found, find
 from node.security.keys import (
+    CLUSTER_KEY_FILE,
     ClusterKey,
     load_cluster_key,
     new_cluster_key,
     read_cluster_key,
     store_cluster_key,
 )
+from node.security.roster import ROSTER_FILE
 from node.security.token import OneTimeToken, parse_token
 
 SEARCH = 3.0  # seconds
@@ -35,7 +37,6 @@ class Given:
     key_file: Path | None = None
     seeds: tuple[str, ...] = ()
     mdns: bool = True
-    init: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,12 @@ def _later(data_dir: Path, held: ClusterKey | None, named: ClusterKey | None) ->
 async def _without_key(data_dir: Path, given: Given, finder: Finder) -> Start | Refuse:
     if given.seeds:
         return Refuse(f"--seed {given.seeds[0]} names a mesh, but this node has no key to it. {REMEDY}")
-    if given.mdns and not given.init:
+    if (data_dir / ROSTER_FILE).exists():
+        return Refuse(
+            f"{data_dir} is of a mesh, but has no {CLUSTER_KEY_FILE}; no second mesh was started. {REMEDY} "
+            "To start a new mesh, use another --data-dir."
+        )
+    if given.mdns:
         found = await finder(SEARCH)
         if found:
             return Refuse(_found(found))
@@ -112,7 +118,7 @@ def _found(found: list[Found]) -> str:
     where = ", ".join(sorted({f"{each.join} (mesh {each.mesh})" for each in found})[:5])
     return (
         f"there is a mesh on this network: {where}. No second one was started. {REMEDY} "
-        "To start a separate mesh all the same, use --init."
+        "To start a separate mesh all the same, use --no-mdns."
     )
 
 

@@ -9,19 +9,17 @@ from node.execution.executor import Credit
 from node.execution.jobs import Job, JobKey
 from node.leases.keeper import Keeper
 from node.messages import Facts
-from node.schema import RangeSpec
 from node.stewardship import specs
 from node.stewardship.backlog import Item
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.eligibility import Needs, refusals
-from node.stewardship.letters import left
+from node.stewardship.orders import job_of
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.table import Table
 from node.stewardship.work import TaskWork, WorkKey, needs_of
-from plugins.api import Range, ShardPlan, Since
 from sharding.balance import choose
 from sharding.key import TaskId, parse
-from state.model import FIRST_RUN, PlannedShard, Token
+from state.model import FIRST_RUN, Token
 
 BULK_AT_ONCE = 500
 MAX_TURNS = 400
@@ -251,7 +249,8 @@ class Leasing:
         self.table.unsaid[work.key] = work
         if self._loads is not None:
             self._loads[node] = self._loads.get(node, 0.0) + 1
-        self._lease(node, [self._job(work, run, shard)])
+        shard.rate = None if shard is run.step else work.rate_share()
+        self._lease(node, [job_of(work, run, shard, nodes=len(self.table.ownership.live()))])
         self._spend(node, solo=int(run.solo), other=int(not run.solo))
         return 1
 
@@ -260,39 +259,6 @@ class Leasing:
             self._lease_here(jobs)
         else:
             self.table.effects.append(Send(node, messages.Lease(jobs)))
-
-    def _job(self, work: TaskWork, run: RunWork, shard: ShardWork) -> Job:
-        spec = run.effective.spec
-        limits = work.effective.limits
-        shard.rate = None if shard is run.step else work.rate_share()
-        return Job(
-            key=run.job_key(str(work.id), shard),
-            tenant=work.tenant,
-            spec=run.effective.raw,
-            token=run.token,
-            attempt=shard.attempt,
-            generation=run.generation,
-            mode=spec.mode,
-            range=_range(spec.range) if spec.range is not None else None,
-            ranges=tuple((a, b) for a, b in run.ranges),
-            since=Since(spec.incremental.field, *run.since)
-            if spec.incremental is not None and run.since
-            else None,
-            hints={"shards": limits.shards or 4 * max(1, len(self.table.ownership.live()))},
-            plan=None if shard is run.step or run.solo else _shard_plan(shard.plan),
-            resume=shard.position,
-            rate=shard.rate,
-            dead_budget=max(0, spec.errors.max - run.with_letters) if spec.errors.dead_letters else 0,
-            letters=tuple(item["record"] for item in left(run.request, work.facts))
-            if run.request.kind == "letters"
-            else (),
-            shards=tuple(sorted(key for key, s in run.shards.items() if s.state == "succeeded" or run.solo)),
-            complete=not run.failed(),
-            records=run.totals().written,
-            replaces=spec.mode == "full" and run.request.kind != "letters",
-            origin=run.origin,
-            pause=work.pauses,
-        )
 
     # ---- taking back
 
@@ -384,18 +350,3 @@ class Leasing:
             return self.table.mine.get(task.slot) if group.leased[task.place][0] != node else None
         held = self._lease_of(key)
         return held[0].token if held is not None and held[1] != node else None
-
-
-def _range(section: RangeSpec) -> Range:
-    return Range(field=section.field, from_=section.from_, to=section.to, step=section.step)
-
-
-def _shard_plan(plan: PlannedShard) -> ShardPlan:
-    return ShardPlan(
-        key=plan.key,
-        start=plan.start,
-        end=plan.end,
-        affinity=plan.affinity,
-        weight=plan.weight,
-        covers=plan.covers,
-    )

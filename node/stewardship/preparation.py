@@ -1,12 +1,26 @@
 """What a new run starts from: the cursor, the gaps, or the run that it retries."""
 
+from node.stewardship.letters import left
 from node.stewardship.run import RunWork
 from node.stewardship.specs import lower_bound, wanted_ranges
 from node.stewardship.table import Table
 from node.stewardship.work import TaskWork
 from plugins import ordering
 from state import join
-from state.model import Plan
+from state.join import Request
+from state.model import Plan, PlannedShard, Token
+
+
+def opened(work: TaskWork, request: Request, token: Token, now_ms: int, *, sharded: bool) -> RunWork:
+    """A run that begins here. `sharded`: whether the collector shards its runs; what one over a range covers is known
+    from its plan, so that has one in any case. Of a replay of letters the plan is known.
+    """
+    replay = request.kind == "letters"
+    solo = not replay and work.effective.spec.mode != "range" and not sharded
+    run = RunWork(request, work.effective, token, now_ms, solo=solo)
+    if replay:
+        run.adopt_plan([PlannedShard("letters")] if left(request, work.facts) else [])
+    return run
 
 
 def prepare(table: Table, work: TaskWork, run: RunWork) -> None:

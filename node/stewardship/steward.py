@@ -10,8 +10,7 @@ from node.leases.keeper import Keeper
 from node.stewardship import handover
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
-from node.stewardship.letters import left
-from node.stewardship.preparation import prepare
+from node.stewardship.preparation import opened, prepare
 from node.stewardship.recording import Recording, noted
 from node.stewardship.run import RunWork
 from node.stewardship.specs import decode_brief, effective
@@ -377,23 +376,18 @@ class Steward:
 
     def _begin(self, work: TaskWork, request: Request) -> RunWork:
         """Start a run, or take over one that an earlier steward started."""
-        spec = work.effective.spec
         token = self.table.token(work.id.slot)
-        replay = request.kind == "letters"
-        # what a run over a range covers is known from its plan
-        solo = not replay and spec.mode != "range" and not self._sharded(str(spec.source["plugin"]))
-        run = RunWork(request, work.effective, token, self.table.wall_ms, solo=solo)
+        sharded = self._sharded(str(work.effective.spec.source["plugin"]))
+        run = opened(work, request, token, self.table.wall_ms, sharded=sharded)
         work.run = run
         self.table.unsaid[work.key] = work
         work.due = [ms for ms in work.due if ms != request.at_ms or request.kind != "schedule"]
         facts = work.facts.runs.get(request.run)
-        if replay:
-            run.adopt_plan([model.PlannedShard("letters")] if left(request, work.facts) else [])
         if facts is not None and facts.facts:
             run.restore(facts)
         else:
             prepare(self.table, work, run)
-        if facts is not None and not solo and not replay:
+        if facts is not None and not run.solo and request.kind != "letters":
             if not facts.facts and (plan := join.plan_of(facts)):
                 run.adopt_plan(plan.shards)
             self.recording.await_own_plan(work, run, facts)

@@ -19,6 +19,13 @@ def test_a_folder_has_one_process(tmp_path: Path) -> None:
     DataDirectory(tmp_path).close()
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(CannotStart, match=rf"node\.data_dir {path} cannot be used: .*; choose another"):
+            DataDirectory(path)
+
+
 def test_the_format_is_written_and_read_again(tmp_path: Path) -> None:
     for version in ("0.1.0", "0.1.1"):
         data = DataDirectory(tmp_path)

@@ -39,18 +39,27 @@ async def test_alone_it_founds_a_mesh_and_keeps_the_key(tmp_path: Path) -> None:
 async def test_beside_a_mesh_it_refuses_and_says_how_to_join(tmp_path: Path) -> None:
     answer = await decide(tmp_path, Given(), Network(Found("0123456789abcdef", "eu", "192.0.2.7:8703")))
     assert isinstance(answer, Refuse)
-    for part in ("192.0.2.7:8703", "0123456789abcdef", "--join", "--key-file", "--init"):
+    for part in ("192.0.2.7:8703", "0123456789abcdef", "--join", "--key-file", "--no-mdns"):
         assert part in answer.message
     assert load_cluster_key(tmp_path) is None
 
 
-@pytest.mark.parametrize("given", [Given(mdns=False), Given(init=True)])
-async def test_without_search_it_founds_a_mesh(tmp_path: Path, given: Given) -> None:
+async def test_without_search_it_founds_a_mesh(tmp_path: Path) -> None:
     network = Network(Found("m", "r", "a:1"))
-    start = await decide(tmp_path, given, network)
+    start = await decide(tmp_path, Given(mdns=False), network)
     assert isinstance(start, Start)
     assert start.founded
     assert not network.asked
+
+
+async def test_a_member_that_has_lost_the_key_founds_no_second_mesh(tmp_path: Path) -> None:
+    (tmp_path / "roster").write_bytes(b"whatever")
+    answer = await decide(tmp_path, Given(mdns=False), Network())
+    assert isinstance(answer, Refuse)
+    for part in (str(tmp_path), "has no cluster.key", "--key-file", "--data-dir"):
+        assert part in answer.message
+    assert load_cluster_key(tmp_path) is None
+    assert isinstance(await decide(tmp_path, Given(join=TOKEN), Network()), Start)
 
 
 async def test_a_token_is_kept_and_its_addresses_tried(tmp_path: Path) -> None:
