@@ -24,7 +24,7 @@ help:
 	@echo "make check  ruff, mypy, the import rules, the wheel in an empty environment"
 	@echo "make sim    SEEDS=300 SEED=1 SECONDS=600 NODES=0 (0: 5 to 7): the simulator over the code that ships"
 	@echo "make sim-mutants  CAP=2000: plant each bug of the catalogue, and see the simulator find it"
-	@echo "make chaos  CHAOS_SECONDS=60: real nodes under load, killed, stopped, cut off, with full disks (needs root)"
+	@echo "make chaos  CHAOS_SECONDS=60: real nodes under load, killed, stopped, cut off, far apart, with full disks (needs root)"
 	@echo "make chaos-figures  how soon others go on after 50 kills"
 	@echo "make fuzz   FUZZ_SECONDS=60 FUZZ_UPDATES=1000000: hostile updates, then each decoder guided by coverage"
 	@echo "make bench  tasks/s and records/s of this machine"
@@ -56,7 +56,7 @@ sim-mutants: $(VENV)/ready
 
 chaos: $(VENV)/ready
 	CHAOS_ROUNDS=20 CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -q -s \
-		tests/scenarios/test_chaos.py tests/scenarios/test_kill.py
+		tests/scenarios/test_chaos.py tests/scenarios/test_kill.py tests/scenarios/far_chaos.py
 
 chaos-figures: $(VENV)/ready
 	$(BIN)/python -m tests.scenarios.figures
