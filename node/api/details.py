@@ -94,7 +94,7 @@ def _route(
 
 
 ROUTES = (
-    _route("runs", runs, "The runs of a task, newest first.", list[Run]),
+    _route("runs", runs, "The runs of a task, oldest first.", list[Run]),
     _route(
         "shards", shards, "The shards of a run.", list[Shard], Parameter("run", "The run; absent: the last.")
     ),

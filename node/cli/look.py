@@ -77,7 +77,7 @@ def show(
     Parameters
     ----------
     ref: The task: its id, a unique prefix of it, or its name.
-    runs: Its runs, newest first.
+    runs: Its runs, oldest first.
     shards: The shards of its last run.
     coverage: What is collected, what is missing, what twice.
     spec: Its specification, as JSON.

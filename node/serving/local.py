@@ -18,9 +18,14 @@ from node.views import TaskReader
 from sharding.key import TaskId, parse
 from state.entries import Batch
 from state.ledger import Ledger
+from state.model import Wish
 
 MAX_REPLAY = 512 << 10
 """Bytes of the records of one replay: they travel as one fact, and no fact may be larger than 1 MiB."""
+ANEW = (
+    "source, sinks, transforms, mode or incremental have changed: the next run begins anew, without cursor and "
+    "coverage, and what it publishes takes the place of all that was collected before (upsert keeps it)"
+)
 WISHES = frozenset({"pause", "resume", "cancel", "delete"})
 
 
@@ -224,7 +229,10 @@ class Local:
             self._enough(level, {})
             if action == "delete":
                 return _plain(before)
-        return _plain(TaskReader(self.core, reader.id, wall_ms()).task())
+        told = TaskReader(self.core, reader.id, wall_ms()).task()
+        if any(isinstance(fact, Wish) and fact.arguments.get("generation") for _, _, fact in facts):
+            told.warnings.append(ANEW)
+        return _plain(told)
 
     def _facts_of(
         self, reader: TaskReader, action: str, details: dict[str, Any], arguments: dict[str, Any]

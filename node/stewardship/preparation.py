@@ -7,6 +7,7 @@ from node.stewardship.table import Table
 from node.stewardship.work import TaskWork
 from plugins import ordering
 from state import join
+from state.coverage import gaps
 from state.join import Request
 from state.model import Plan, PlannedShard, Token
 
@@ -29,7 +30,7 @@ def prepare(table: Table, work: TaskWork, run: RunWork) -> None:
     if run.request.kind == "letters":
         run.advance()
         return
-    if run.request.origin:
+    if run.request.origin and not _overtaken(work, run):
         _retry_of(table, work, run)
         return
     if spec.mode == "incremental":
@@ -40,6 +41,30 @@ def prepare(table: Table, work: TaskWork, run: RunWork) -> None:
         if not run.ranges:
             run.adopt_plan([])
             run.advance()
+
+
+def _overtaken(work: TaskWork, run: RunWork) -> bool:
+    """Whether what the failed run set out to do is done, or is no longer what the task says: a run that ended later
+    has collected it, or the task was replaced. Such a retry is a run like any other, lest rows are collected twice.
+    """
+    name = run.request.origin
+    facts = {known: fact for known, of in work.facts.runs.items() if (fact := join.run_fact(of.facts))}
+    if (failed := facts.get(name)) is None:
+        return False
+    replays = {request.run for request in work.desired.requests if request.kind == "letters"}
+    later = [
+        known
+        for known, fact in facts.items()
+        if fact.published
+        and fact.generation == failed.generation
+        and (fact.origin or known) != (failed.origin or name)
+        and (known > name or fact.finished_ms > failed.finished_ms)
+        and known not in replays
+    ]
+    if failed.generation != run.generation or not later or run.effective.spec.mode != "range":
+        return failed.generation != run.generation or bool(later)
+    covered = [part for of, part in join.covered(work.facts, run.generation) if of in later]
+    return gaps(failed.ranges, covered, ordering.parse) != gaps(failed.ranges, [], ordering.parse)
 
 
 def _retry_of(table: Table, work: TaskWork, run: RunWork) -> None:

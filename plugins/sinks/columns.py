@@ -1,4 +1,5 @@
 """Columns of an SQLite table, which are made as records bring them."""
+# ruff: noqa: S608 -- identifiers are quoted
 
 import sqlite3
 from collections.abc import Iterable
@@ -14,6 +15,13 @@ def quoted(name: str) -> str:
 def columns_of(db: sqlite3.Connection, table: str) -> dict[str, str]:
     """The table's columns by their lower-case name; empty if there is no such table."""
     return {name.lower(): name for _, name, *_ in db.execute(f"PRAGMA table_info({quoted(table)})")}
+
+
+def has_rows(db: sqlite3.Connection, table: str) -> bool:
+    """Whether there is such a table, and a row in it."""
+    return bool(columns_of(db, table)) and bool(
+        db.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1").fetchone()
+    )
 
 
 def ensure_table(db: sqlite3.Connection, table: str, fields: Iterable[str], key: list[str]) -> dict[str, str]:

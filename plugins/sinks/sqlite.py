@@ -39,7 +39,7 @@ from plugins.api import (
     SinkContext,
 )
 from plugins.options import InvalidOption
-from plugins.sinks.columns import columns_of, ensure_table, quoted
+from plugins.sinks.columns import columns_of, ensure_table, has_rows, quoted
 
 BUSY = 30.0
 """seconds to wait for another writer of the file; every shard of a run is one"""
@@ -300,7 +300,15 @@ class SqliteSink:
             replaces = (run.replaces or newer) and not again
             if replaces and before is not None and not run.complete:
                 return
-            _move(db, self._table, staging(self._table, run.task, run.run), run, replaces=replaces)
+            staged = staging(self._table, run.task, run.run)
+            fills = columns_of(db, staged) or _is_staged(db, self._table, run)
+            if replaces and before is None and fills and has_rows(db, self._table):
+                raise Permanent(
+                    f"table {self._table!r} of {self._path!r} has rows of its own, which a full run would delete; "
+                    "give it another table, or empty this one, and retry",
+                    code="table-taken",
+                )
+            _move(db, self._table, staged, run, replaces=replaces)
             self._remember(db, run)
 
     def _look(self, db: sqlite3.Connection, run: RunSummary) -> None:

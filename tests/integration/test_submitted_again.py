@@ -30,3 +30,19 @@ async def test_an_incremental_task_that_ended_with_dead_letters_goes_on(tmp_path
         assert second.run is not None
         assert second.run.id != first.run.id
         assert (second.state, second.run.records.written) == ("succeeded", 1)
+
+
+async def test_a_task_that_is_replaced_says_what_becomes_of_its_rows(tmp_path: Path) -> None:
+    spec: dict[str, Any] = {
+        "name": "put",
+        "source": {"plugin": "jsonl", "path": "rows.jsonl"},
+        "sink": {"plugin": "jsonl", "path": "out"},
+    }
+    async with Mesh(tmp_path, ["a"]) as mesh, mesh.nodes[0].client() as client:
+        (mesh.root / "rows.jsonl").write_text('{"id": 1}\n')
+        await submit(mesh.nodes[0], spec)
+        slight = await client.replace("put", {**spec, "priority": 7})
+        assert slight.warnings == []
+        other = {**spec, "source": {**spec["source"], "stream": "label"}}
+        (warning,) = (await client.replace("put", other)).warnings
+        assert "takes the place of all" in warning

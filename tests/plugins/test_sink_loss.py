@@ -1,13 +1,15 @@
 """Somebody removes what a run has committed before it is published: the run must not end as if all were there."""
 
+import contextlib
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plugins.api import Batch, Retryable, RunSummary, Sink, SinkContext
+from plugins.api import Batch, Permanent, Retryable, RunSummary, Sink, SinkContext
 from plugins.sinks.jsonl import JsonlSink
 from plugins.sinks.sqlite import SqliteSink
 from plugins.testing import FolderRoots, made_up, multiset, plugin_context
@@ -108,3 +110,23 @@ async def test_a_shard_that_had_nothing_to_write_is_not_missed(tmp_path: Path, k
     await empty.commit(None, None)
     await empty.shutdown()
     await publish(tmp_path, kind, "a", "b")
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+async def test_a_table_with_rows_of_its_own_is_not_emptied(tmp_path: Path, replaces: bool) -> None:
+    (tmp_path / "out").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "out/x.db")) as db:
+        db.execute("CREATE TABLE rows (id, text, half)")
+        db.execute("INSERT INTO rows VALUES (99, 'mine', 0)")
+        db.commit()
+    await committed(tmp_path, sqlite, "a", ROWS, "append")
+    sink = await made(tmp_path, sqlite)
+    run = RunSummary(task="t", run=RUN, shards=("a",), records=len(ROWS), replaces=replaces)
+    if replaces:
+        with pytest.raises(Permanent, match="rows of its own"):
+            await sink.publish(run)
+    else:
+        await sink.publish(run)
+    await sink.shutdown()
+    found = [row["id"] for row in table_stored(tmp_path / "out/x.db", "rows")]
+    assert found == [99] if replaces else [99, *(row["id"] for row in ROWS)]
