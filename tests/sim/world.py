@@ -151,8 +151,9 @@ class World:
 
     def _lose(self, node: SimNode) -> None:
         """A node dies under load and never comes back; before that everybody catches up, as it may hold the only copy
-        of something old."""
+        of something old, and who lost its file of promises votes again only when it has heard everybody."""
         self.eventually(40.0, checkers.replicas_agree)
+        self.eventually(40.0, checkers.all_vote)
         for _ in range(4):
             self.workload.submit(records=60)
         self.clock.run_for(0.8)
