@@ -20,7 +20,7 @@ from tests.sim.clock import Clock
 STEP = 0.25
 """Seconds between two commits of a running shard."""
 CHUNK = 7
-"""Records a commit."""
+"""Records a commit in the mean: more where it took longer, so that two executions of a shard cut it at other places."""
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -187,8 +187,9 @@ class ModelRunner:
         if job.key in self.stopping and not self.stopping[job.key]:
             self._end(job, "stopped", position=position)
             return
-        to = min(position + CHUNK, self._bounds(job)[1])
-        self.later(self.rng.uniform(0.5, 1.5) * STEP, lambda: self._commit(job, position, to))
+        part = self.rng.uniform(0.5, 1.5)
+        to = min(position + round(part * CHUNK), self._bounds(job)[1])
+        self.later(part * STEP, lambda: self._commit(job, position, to))
 
     def _commit(self, job: Job, position: int, to: int) -> None:
         place, (start, end) = self._place(job), self._bounds(job)
