@@ -78,17 +78,19 @@ def spec(
     name: str = "",
     sink: str = "model",
     grows: bool = False,
+    secret: bool = True,
     more: Mapping[str, Any] = NOTHING,
 ) -> bytes:
     """A task of the model plugins. The first `fail` attempts of its first shard fail, in the first run. `more`: further
     keys of the task."""
-    source = {
+    source: dict[str, Any] = {
         "plugin": "model" if sharded or grows else "solo",
         "records": records,
         "fail": fail,
         "name": name,
-        "password": {"secret": secrecy.NAME},
     }
+    if secret:
+        source["password"] = {"secret": secrecy.NAME}
     made: dict[str, Any] = {"source": source, "sink": [{"plugin": sink}], **more}
     if grows:
         made |= {"mode": "incremental", "incremental": {"field": "n"}}
