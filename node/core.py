@@ -297,15 +297,16 @@ class Core:
         self._now = self.table.now = now
         self.table.wall_ms = wall_ms
 
-    def _changed(self, slot: int, changes: list[Change], author: Writer) -> None:
+    def _changed(self, slot: int, changes: list[Change], author: Writer) -> set[str]:
         if self._loading:
-            return
+            return set()
         newer = self._recall(slot, changes)
         if newer:
             changes = [change for change in changes if change[0] not in newer]
         self.steward.changed(slot, changes, author)
         for listener in self.listeners:
             listener(slot, changes, author)
+        return newer
 
     def _recall(self, slot: int, changes: list[Change]) -> set[str]:
         """Bring archived batches back that somebody writes about, before anyone takes them for new ones; the keys of

@@ -43,7 +43,8 @@ MESSAGE_BYTES = 4 << 20
 
 class Replicator:
     """`on_change(slot, changes, author)` is called, within `handle`, for every fact that becomes known
-    here; `on_gone(slot, batches)` for batches that left memory: archived, or dropped.
+    here; it returns the keys of which it has told newer facts by then. `on_gone(slot, batches)`: for batches that left
+    memory: archived, or dropped.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Replicator:
         me: NodeId,
         writer: Writer,
         client_id: Callable[[], int],
-        on_change: Callable[[int, list[Change], Writer], None],
+        on_change: Callable[[int, list[Change], Writer], set[str]],
         on_gone: Callable[[int, list[str]], None] = lambda _slot, _names: None,
         comparing: Comparing | None = None,
     ) -> None:
@@ -162,8 +163,9 @@ class Replicator:
             author = author_in(key)
             assert author is not None
             by_author.setdefault(author, []).append((key, fact))
+        newer: set[str] = set()
         for author, some in by_author.items():
-            self._on_change(slot, some, author)
+            newer |= self._on_change(slot, [one for one in some if one[0] not in newer], author)
 
     def flush(self) -> list[Effect]:
         """What has gathered since the last flush, in as few effects as possible."""

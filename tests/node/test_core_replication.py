@@ -1,5 +1,7 @@
 """When a write is safe, and how replicas become equal again."""
 
+import itertools
+
 import pytest
 
 from gossip.identity import NodeId
@@ -9,6 +11,10 @@ from node.effects import Send
 from node.replication import ACK_TIMEOUT
 from node.ticket import DISK_TIMEOUT
 from sharding.key import parse
+from state import model
+from state.envelope import Writer
+from state.ledger import Change, Ledger
+from state.model import FIRST_RUN, Part, RunFact
 from tests.node.stewardship.desk import Desk, member, run_all, settle, spec
 
 
@@ -286,3 +292,25 @@ def test_slots_out_of_range_are_not_taken_up() -> None:
         a.core.receive(NodeId("b"), message, a.now, a.wall)
         a.flush()
     assert set(a.core.replicator.ledgers) <= set(range(8))
+
+
+def test_what_an_older_base_says_is_not_told_after_what_the_archive_says() -> None:
+    """The batch is over and archived here; then the base of a replica comes that knows one author's end and not the
+    other's."""
+    (desk,) = mesh("a")
+    client, writer, steward = itertools.count(1), Writer("b.1"), Writer("c.1")
+    older, newer = (Ledger(0, lambda: next(client)) for _ in range(2))
+    part = Part("t", "key", 1, 0, 1, [spec()], "b")
+    for item in older.write(writer, [("p", model.key_of("b", "p", 0, writer), part)])[0]:
+        newer.apply(item)
+    key = model.key_of("r", "p", 0, FIRST_RUN, steward)
+    for item in newer.write(steward, [("p", key, RunFact((1, "c", 1), "running", 1, 1))])[0]:
+        older.apply(item)
+    newer.write(steward, [("p", key, RunFact((1, "c", 1), "succeeded", 1, 1, 2))])
+    archived = newer.fold(["p"])["p"]
+    older.fold()
+    told: list[Change] = []
+    desk.core.recall = lambda _slot, _batch: archived
+    desk.core.listeners.append(lambda _slot, changes, _author: told.extend(changes))
+    desk.core.replicator.adopt(older.base(), {})
+    assert [fact.state for at, fact in told if at == key and isinstance(fact, RunFact)] == ["succeeded"]

@@ -84,13 +84,19 @@ def one_steward_each(world: "World") -> None:
         assert better is None, f"I20: slot {slot} should have gone from {steward} to {better}"
 
 
+def all_vote(world: "World") -> None:
+    """Nobody founded this mesh; all the same everybody votes on leases."""
+    for node in world.members:
+        maps = node.core.leases.maps
+        assert maps.settled, f"{node.name} does not vote; it waits for {maps.missing()}"
+
+
 def voters_agree(world: "World") -> None:
-    """Nobody founded this mesh; all the same everybody votes on leases, in one map, of those who are there."""
+    """Everybody votes on leases in one map, of those who are there."""
+    all_vote(world)
     wanted = {node.name for node in world.members if node.weight}
     for node in world.members:
-        leases = node.core.leases
-        assert leases.maps.settled, f"{node.name} does not vote; it waits for {leases.maps.missing()}"
-        found = [set(one.members) for one in leases.maps.active]
+        found = [set(one.members) for one in node.core.leases.maps.active]
         assert found == [wanted], f"{node.name} counts {found}, not {wanted}"
 
 

@@ -12,6 +12,7 @@ from node.execution.executor import FINAL, Executor
 from node.leases.gate import Gate
 from node.replication import Replicator
 from node.serving.keeping import Keeping
+from node.stewardship.bulk import BulkGroup
 from node.stewardship.leasing import Leasing
 from node.stewardship.recording import Recording
 from node.stewardship.steward import Steward
@@ -44,6 +45,8 @@ REQUIRED = (
     "left to be upgraded", "message withheld from an older node", "nothing folded because of an older node",
     "error answered without its secret", "list of one tenant", "task that pauses",
     "job waited for its slot's lease", "job stopped before its lease ended",
+    "burst of small tasks", "leased in bulk", "bulk lease taken back on death", "bulk lease lost on the way",
+    "task left its bulk", "outcomes of a batch",
 )  # fmt: skip
 """None of these is at zero over many seeds."""
 ENOUGH = 100
@@ -61,7 +64,8 @@ def counting(hits: Hits) -> Iterator[None]:
 
 
 def _changes(hits: Hits) -> list[Change]:
-    return [*_of_replication(hits), *_of_execution(hits), *_of_stewardship(hits), *_of_others(hits)]
+    parts = (_of_replication, _of_execution, _of_stewardship, _of_bulk, _of_others)
+    return [change for part in parts for change in part(hits)]
 
 
 def _counted(owner: Any, name: str, see: Callable[..., None]) -> Change:
@@ -225,6 +229,41 @@ def _of_stewardship(hits: Hits) -> list[Change]:
         _counted(Recording, "_failed", failed),
         around(Steward, "_ended_elsewhere", elsewhere),
         _counted(Steward, "_begin", begin),
+    ]
+
+
+def _of_bulk(hits: Hits) -> list[Change]:
+    def take(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: BulkGroup, count: int, node: Any, now: float) -> Any:
+            taken = real(self, count, node, now)
+            hits["leased in bulk"] += len(taken)
+            return taken
+
+        return call
+
+    def give_up(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: BulkGroup, node: Any) -> Any:
+            lost = real(self, node)
+            hits["bulk lease taken back on death"] += lost
+            return lost
+
+        return call
+
+    def give_back(self: BulkGroup, indices: list[int]) -> None:
+        hits["bulk lease lost on the way"] += len(indices)
+
+    def remove(self: BulkGroup, index: int) -> None:
+        hits["task left its bulk"] += index in self.leased or index in self.pending
+
+    def take_outcomes(self: BulkGroup, at_ms: int) -> None:
+        hits["outcomes of a batch"] += bool(self.outcomes)
+
+    return [
+        around(BulkGroup, "take", take),
+        around(BulkGroup, "give_up", give_up),
+        _counted(BulkGroup, "give_back", give_back),
+        _counted(BulkGroup, "remove", remove),
+        _counted(BulkGroup, "take_outcomes", take_outcomes),
     ]
 
 

@@ -20,7 +20,7 @@ from tests.sim.clock import Clock
 STEP = 0.25
 """Seconds between two commits of a running shard."""
 CHUNK = 7
-"""Records a commit."""
+"""Records a commit in the mean: more where it took longer, so that two executions of a shard cut it at other places."""
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -78,17 +78,19 @@ def spec(
     name: str = "",
     sink: str = "model",
     grows: bool = False,
+    secret: bool = True,
     more: Mapping[str, Any] = NOTHING,
 ) -> bytes:
     """A task of the model plugins. The first `fail` attempts of its first shard fail, in the first run. `more`: further
     keys of the task."""
-    source = {
+    source: dict[str, Any] = {
         "plugin": "model" if sharded or grows else "solo",
         "records": records,
         "fail": fail,
         "name": name,
-        "password": {"secret": secrecy.NAME},
     }
+    if secret:
+        source["password"] = {"secret": secrecy.NAME}
     made: dict[str, Any] = {"source": source, "sink": [{"plugin": sink}], **more}
     if grows:
         made |= {"mode": "incremental", "incremental": {"field": "n"}}
@@ -187,8 +189,9 @@ class ModelRunner:
         if job.key in self.stopping and not self.stopping[job.key]:
             self._end(job, "stopped", position=position)
             return
-        to = min(position + CHUNK, self._bounds(job)[1])
-        self.later(self.rng.uniform(0.5, 1.5) * STEP, lambda: self._commit(job, position, to))
+        part = self.rng.uniform(0.5, 1.5)
+        to = min(position + round(part * CHUNK), self._bounds(job)[1])
+        self.later(part * STEP, lambda: self._commit(job, position, to))
 
     def _commit(self, job: Job, position: int, to: int) -> None:
         place, (start, end) = self._place(job), self._bounds(job)

@@ -1,6 +1,6 @@
 """I21: no value of a secret is in any message, on any disk, or in any answer.
 
-Each source of the model names one secret, and fails with its value in the text. The runner of the model makes a report
+Most sources of the model name one secret, and fail with its value in the text. The runner of the model makes a report
 of that with the code that ships. What real plugins and logs say is not in the simulator's reach.
 """
 
@@ -27,8 +27,8 @@ _SECRETS = Secrets(None, {PREFIX + NAME: VALUE})
 
 def refused(source: dict[str, Any]) -> dict[str, str]:
     """What is reported of a source that failed and said what it was given."""
-    value = _SECRETS.get(source["password"]["secret"])
-    found = failure(Retryable(f"model failure of {value}", code="model"), "source model", [value])
+    values = [_SECRETS.get(source["password"]["secret"])] if "password" in source else []
+    found = failure(Retryable(f"model failure of {' '.join(values)}", code="model"), "source model", values)
     return {"error": found.message, "code": found.code}
 
 

@@ -1,6 +1,7 @@
 """What clients do: submit, submit again, control, and start runs again, through whatever node answers."""
 
 import functools
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from node.operations import FactOf, Origin, Submission, group, run_name, submit_
 from node.serving.routes import Routes
 from state.join import TERMINAL, run_fact
 from tests.sim.disk import Name
-from tests.sim.model import NOTHING, spec
+from tests.sim.model import CHUNK, NOTHING, spec
 from tests.sim.node import SimNode
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Workload:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.rng = world.rng
+        self._simple = random.Random(f"{world.seed}:simple")
+        """Decides on simple tasks alone"""
         self.tasks: list[Submitted] = []
         self.owners: dict[str, str] = {}
         """Tenants by task"""
@@ -95,6 +98,25 @@ class Workload:
             more = {**more, "on_partition": "pause"}
             self.world.hits["task that pauses"] += 1
         raws = [self._spec(f"{tenant}-{key}-{i}", records, more) for i in range(self.rng.randint(1, 4))]
+        return self._submit(raws, tenant, key, region, through)
+
+    def maybe_burst(self, chance: float) -> list[Submitted]:
+        return self.burst() if self._simple.random() < chance else []
+
+    def burst(self) -> list[Submitted]:
+        """Small tasks, more than one node takes at once: most nodes have some leased in bulk, and some tasks wait."""
+        tenant, key = self._tenant_and_key()
+        raws = [self._small(f"{tenant}-{key}-{i}") for i in range(self._simple.randint(12, 40))]
+        self.world.hits["burst of small tasks"] += 1
+        return self._submit(raws, tenant, key, self._simple.choice(self.world.regions), None)
+
+    def _small(self, name: str) -> bytes:
+        sink = "plain" if self._simple.random() < 0.2 else "model"
+        return spec(self._simple.randint(0, CHUNK), sharded=False, secret=False, name=name, sink=sink)
+
+    def _submit(
+        self, raws: list[bytes], tenant: str, key: str, region: str, through: SimNode | None
+    ) -> list[Submitted]:
         (submission,) = group(raws, tenant=tenant, key=key, region=region, slots=self.world.slots)
         tasks = [
             Submitted(task, submission.slot, submission.batch, i, raw, tenant)
@@ -118,12 +140,14 @@ class Workload:
         size = self.rng.randint(0, 90) if records is None else records
         if chance < 0.1 and records is None:
             return spec(size + 1, sharded=True, grows=True, name=name, fail=self.rng.choice((0, 0, 99)))
+        sharded = self.rng.random() < 0.6
         return spec(
             size,
-            sharded=self.rng.random() < 0.6,
+            sharded=sharded,
             fail=self.rng.choice((0, 0, 0, 1)) if records is None else 0,
             name=name,
             sink="plain" if chance > 0.8 else "model",
+            secret=sharded or self._simple.random() < 0.5,  # what needs none is leased in bulk
             more=more,
         )
 

@@ -135,6 +135,7 @@ class World:
     def _step(self) -> None:
         for _ in range(self.rng.randint(0, 2)):
             self.workload.submit()
+        self.workload.maybe_burst(0.01)
         if self.rng.random() < 0.1:
             self.workload.submit_again()
         if self.rng.random() < 0.3:
@@ -155,11 +156,14 @@ class World:
 
     def _lose(self, node: SimNode) -> None:
         """A node dies under load and never comes back; before that everybody catches up, as it may hold the only copy
-        of something old."""
+        of something old, and who lost its file of promises votes again only when it has heard everybody."""
         self.eventually(40.0, checkers.replicas_agree)
+        self.eventually(40.0, checkers.all_vote)
         for _ in range(4):
             self.workload.submit(records=60)
-        self.clock.run_for(0.8)
+        self.clock.run_for(0.6)
+        self.workload.burst()
+        self.clock.run_for(0.2)
         node.crash()
         self.members.remove(node)
         self.gone.append(node.name)
@@ -195,10 +199,12 @@ class World:
         checkers.log_is_the_state(self, self.rng.choice(self.members))
 
     def _hold_still(self) -> None:
-        """I9: what is paused or cancelled in a healthy mesh reaches the sink no more two seconds later, and what is
-        cancelled never again, whatever is wished afterwards."""
+        """I9: what is paused or cancelled in a healthy mesh, begun or not, reaches the sink no more two seconds later,
+        and what is cancelled never again, whatever is wished afterwards."""
         tasks = [task for _ in range(3) for task in self.workload.submit(records=200)]
         self.clock.run_for(1.5)
+        tasks += self.workload.maybe_burst(0.3)[-6:]
+        self.clock.run_for(0.05)
         held = []
         for task in tasks:
             node = next((n for n in self.members if n.core.replicates(task.slot)), None)
