@@ -29,6 +29,10 @@ from node.transport.hello import (
 
 ANSWER_LIMIT = 8 * 1024 * 1024
 POLL = 0.005  # seconds
+CONNECT_WITHIN = 3.0
+"""Seconds for a TCP connection; longer keeps a try busy with hosts that drop packets."""
+WITHIN = 10.0
+"""Seconds for all of it, which is some six round trips with the handshakes; over a satellite they take 0.8 s each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class JoinAnswer:
 
 
 async def introduce(
-    context: SyncContext, address: str, *, cluster: ClusterKey, pair: Pair, me: Entry, within: float = 3.0
+    context: SyncContext, address: str, *, cluster: ClusterKey, pair: Pair, me: Entry, within: float = WITHIN
 ) -> JoinAnswer:
     """Say hello to the join socket at `address` (`host:port`, a name or an IP). Raises JoinFailed.
 
@@ -53,7 +57,7 @@ async def introduce(
 
 
 async def redeem(
-    context: SyncContext, token: OneTimeToken, *, pair: Pair, me: Entry, within: float = 5.0
+    context: SyncContext, token: OneTimeToken, *, pair: Pair, me: Entry, within: float = WITHIN
 ) -> tuple[JoinAnswer, ClusterKey]:
     """Join by a one-time token, at the first of its addresses that takes it; the key of the mesh with the
     answer. Raises JoinFailed: of several, the one that says most.
@@ -82,7 +86,7 @@ async def _say(
 ) -> Welcome:
     """`keys`: our own, and the join socket's public one."""
     deadline = time.monotonic() + within
-    numeric = await _reachable(address, within)
+    numeric = await _reachable(address, min(within, CONNECT_WITHIN))
     with _client(context, *keys, numeric) as (client, monitor):
         client.send(encode(hello))
         answer = _read(await _reply(client, monitor, address, deadline))
