@@ -18,7 +18,7 @@ COMMANDS = {
     "resume": ("control:resume", "Resume paused tasks."),
     "retry": ("control:retry", "Run failed tasks again, or replay dead letters."),
     "cancel": ("control:cancel", "Cancel tasks."),
-    "delete": ("control:delete", "Delete tasks that have ended."),
+    "delete": ("control:delete", "Delete tasks; one that runs is cancelled, and what was published stays."),
     "errors": ("look:errors", "Show the errors of a task, or its dead letters."),
     "export": ("export:export", "Write the published rows of a task as one file."),
     "top": ("mesh:top", "Watch the mesh live."),

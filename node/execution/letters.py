@@ -51,7 +51,7 @@ class Letters:
         step, ordinal, index = place
         reason = clean(scrub(reason, self._secrets))
         if not self._keep:
-            raise Permanent(f"{step}: record {index + 1} of a batch: {reason}", code=code)
+            raise Permanent(f"record {index + 1} of a batch: {reason}", code=code)
         letter = DeadLetter(
             shard=self._shard,
             stream=batch.stream,

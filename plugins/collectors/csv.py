@@ -193,7 +193,8 @@ class CsvReader:
         whole = start in (self.position, size) or self._stream.read(1) == b"\n"
         if not whole or size < max(start, limit or 0):
             raise Permanent(
-                f"{self._name}: the file has changed since the run was planned", code="source-changed"
+                f"{self._name}: the file has changed since the run was planned; submit the task again",
+                code="source-changed",
             )
         self._stream.seek(start)
         self._read_from(start, limit)
@@ -207,7 +208,10 @@ class CsvReader:
         while left > 0:
             rows, error = self._pull(min(left, 10_000))
             if not rows and error is None:
-                raise Permanent(f"{self._name}: has fewer records than before", code="source-changed")
+                raise Permanent(
+                    f"{self._name}: has fewer records than before; submit the task again",
+                    code="source-changed",
+                )
             left -= len(rows) + (error is not None)
         self.position = count
 

@@ -250,7 +250,7 @@ class FileCollector:
                 return [Segment(unit, shard.start if resume is None else resume, shard.end)]
         raise Permanent(
             f"path {self._options.path!r}: what shard {shard.key} was planned on is gone or has changed; "
-            "run the task again",
+            "submit the task again",
             code="source-changed",
         )
 

@@ -84,7 +84,8 @@ class JsonlReader:
         whole = start in (0, size) or self._stream.read(1) == b"\n"
         if not whole or size < max(start, end):
             raise Permanent(
-                f"{self._name}: the file has changed since the run was planned", code="source-changed"
+                f"{self._name}: the file has changed since the run was planned; submit the task again",
+                code="source-changed",
             )
         self._stream.seek(start)
         self.position = start
@@ -96,7 +97,9 @@ class JsonlReader:
     def _skip(self, count: int) -> None:
         while self.position < count:
             if not self._pull(min(count - self.position, 10_000)):
-                raise Permanent(f"{self._name}: has fewer lines than before", code="source-changed")
+                raise Permanent(
+                    f"{self._name}: has fewer lines than before; submit the task again", code="source-changed"
+                )
 
     def _pull(self, count: int) -> list[bytes]:
         """Up to `count` lines with their ends."""

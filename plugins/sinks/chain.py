@@ -167,6 +167,12 @@ def markers(folder: Path) -> list[Marker]:
     return found
 
 
+def with_marker(done: list[Marker], marker: Marker) -> list[Marker]:
+    """What `markers` will find when this one has been made."""
+    same_run = [mark for mark in done if mark.run == marker.run]
+    return [*(mark for mark in done if mark.run != marker.run), _sum_of([*same_run, marker])]
+
+
 def _sum_of(marks: list[Marker]) -> Marker:
     return Marker(
         run=marks[0].run,

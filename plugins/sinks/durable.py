@@ -59,7 +59,7 @@ def create_once(path: Path, data: bytes) -> bool:
     By link(2): of any number of callers on any number of hosts exactly one makes it, and no one ever reads a
     part of it. Raises FileNotFoundError if the folder is gone.
     """
-    made = _write(path.parent, data)
+    made = aside(path.parent, data)
     try:
         os.link(made, path)
         won = True
@@ -73,11 +73,17 @@ def create_once(path: Path, data: bytes) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """Put this content in the place of whatever the file was, durable; readers see the old or the new one."""
-    _write(path.parent, data).rename(path)
+    put(aside(path.parent, data), path)
+
+
+def put(made: Path, path: Path) -> None:
+    """The same with a file that is there already, from `aside`: it needs no room on the disk."""
+    made.rename(path)
     sync_folder(path.parent)
 
 
-def _write(folder: Path, data: bytes) -> Path:
+def aside(folder: Path, data: bytes) -> Path:
+    """A file with this content, under a name that nobody looks for."""
     made = folder / f".{secrets.token_hex(8)}.new"
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with os.fdopen(descriptor, "wb") as file:

@@ -53,9 +53,10 @@ from plugins.sinks.chain import (
     runs,
     safe,
     same,
+    with_marker,
 )
-from plugins.sinks.durable import create_once, disk_errors, make_folder, replace, sync_folder
-from plugins.sinks.manifest import judge, manifest
+from plugins.sinks.durable import aside, create_once, disk_errors, make_folder, put, replace, sync_folder
+from plugins.sinks.manifest import Verdict, judge, manifest
 
 OWNER = ".collect-owner"
 MANIFEST = "_manifest.json"
@@ -291,12 +292,19 @@ class FileSink:
                 replaces=run.replaces,
                 shards=sorted(run.shards),
             )
-            mark_published(folder, mark)
-            while True:
-                done = markers(folder)
-                self._settle(run.task, done)
-                if markers(folder) == done:  # else our manifest may have replaced that of a newer run
-                    return
+            # the manifest takes its room before the marker is made: a run that was marked and then failed for a full
+            # disk would show up with the next one, which collects the same again
+            _, _, content = self._result(run.task, with_marker(markers(folder), mark))
+            spare = aside(folder, content)
+            try:
+                mark_published(folder, mark)
+                while True:
+                    done = markers(folder)
+                    self._settle(run.task, done, spare)
+                    if markers(folder) == done:  # else our manifest may have replaced that of a newer run
+                        return
+            finally:
+                spare.unlink(missing_ok=True)
 
     def _seal(self, run: RunSummary) -> None:
         """Fix the chains of the shards that are done. Raises Retryable where one, or a part, is not there: somebody
@@ -325,21 +333,29 @@ class FileSink:
         """Whether a newer run has taken the place of this one."""
         return judge(markers(self._folder)).supersedes(generation, run)
 
-    def _settle(self, task: str, done: list[Marker]) -> None:
-        """Make the folder what the chains and markers say it is."""
-        folder, verdict = self._folder, judge(done)
+    def _result(self, task: str, done: list[Marker]) -> tuple[Verdict, list[list[Commit]], bytes]:
+        """What these markers publish: the runs, the chains, the content of the manifest."""
+        verdict = judge(done)
+        listed = {mark.run: mark.shards for mark in done if mark.run in verdict.published}
+        published = [
+            Chain.of(self._folder, name, shard).read() for name in verdict.published for shard in listed[name]
+        ]
+        return verdict, published, manifest(task, verdict, published)
+
+    def _settle(self, task: str, done: list[Marker], spare: Path) -> None:
+        """Make the folder what the chains and markers say it is. `spare`: a file that may be its manifest."""
+        folder = self._folder
+        verdict, published, content = self._result(task, done)
         hidden = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".tmp"))
         every = runs(folder)
         gone = [run for run in every if verdict.supersedes(run.generation, run.run)]
-        listed = {mark.run: mark.shards for mark in done if mark.run in verdict.published}
-        published = [
-            Chain.of(folder, name, shard).read() for name in verdict.published for shard in listed[name]
-        ]
         self._show([commit for chain in published for commit in chain])
-        content = manifest(task, verdict, published)
         path = folder / MANIFEST
         if not path.exists() or path.read_bytes() != content:
-            replace(path, content)
+            if spare.exists() and spare.read_bytes() == content:
+                put(spare, path)
+            else:
+                replace(path, content)
         for run in gone:
             self._remove(task, run)
         self._sweep(hidden, published, gone)

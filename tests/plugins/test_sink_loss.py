@@ -1,6 +1,9 @@
 """Somebody removes what a run has committed before it is published: the run must not end as if all were there."""
 
 import contextlib
+import errno
+import itertools
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -130,3 +133,38 @@ async def test_a_table_with_rows_of_its_own_is_not_emptied(tmp_path: Path, repla
     await sink.shutdown()
     found = [row["id"] for row in table_stored(tmp_path / "out/x.db", "rows")]
     assert found == [99] if replaces else [99, *(row["id"] for row in ROWS)]
+
+
+async def test_a_publish_that_a_full_disk_stops_has_published_nothing(tmp_path: Path) -> None:
+    """Else the next run of the task would show its rows, and those of the stopped one beside them."""
+    for room in itertools.count():
+        base = tmp_path / str(room)
+        await committed(base, jsonl, "a", ROWS, "append")
+        with pytest.MonkeyPatch.context() as patched:
+            disk = FullDisk(patched, room)
+            stopped = False
+            try:
+                await publish(base, jsonl, "a")
+            except Retryable as error:
+                stopped = error.code == "disk-full"
+        assert stopped == (disk.left < 0)
+        if not stopped:
+            break
+        assert not list((base / "out/_commits").glob("*/@published*")), f"room for {room} files"
+    assert room > 2
+    assert jsonl_stored(base / "out") == ROWS
+
+
+class FullDisk:
+    """Lets `left` more files be made, and then none."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+        self.left, self._open = left, os.open
+        monkeypatch.setattr(os, "open", self._made)
+
+    def _made(self, path: Any, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, "no room")
+        return self._open(path, flags, mode)
