@@ -6,11 +6,16 @@ from typing import Any, cast
 
 import pytest
 
-from node import drain
+from gossip.identity import NodeId
+from node import connection, drain
 from node.core import Core
 from node.drain import Drain
+from node.membership import Membership
 from node.presence import Presence
+from node.security.keyring import KeyRing
+from node.security.roster import Roster
 from node.service import Refused
+from node.serving.admission import MeshAdmission
 
 
 def core() -> Core:
@@ -54,3 +59,17 @@ def test_why_the_log_cannot_grow_is_said(error: OSError, said: str) -> None:
         _driver=SimpleNamespace(stalled=error), _data=SimpleNamespace(path=Path("/data"))
     )
     assert Presence.obstacle(cast(Presence, presence)) == said
+
+
+async def test_a_rotation_that_the_disk_does_not_take_is_not_to_be_sent_again() -> None:
+    """With 503 the client did so, and the key was rotated three times."""
+
+    async def keep(_: Any) -> None:
+        full()
+
+    admission = MeshAdmission(NodeId("a"), cast(Roster, None), cast(KeyRing, None))
+    admission.membership = cast(Membership, SimpleNamespace(alive=True, keep=keep))
+    with pytest.raises(Refused, match=r"acts on it, but .*: No space left") as caught:
+        await admission.rotate()
+    assert caught.value.problem.status not in connection.NEXT_NODE
+    assert caught.value.problem.state_changed
