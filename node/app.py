@@ -55,7 +55,7 @@ from node.serving.overview import Overview
 from node.serving.service import MeshService
 from node.solitude import Solitude
 from node.standing import Standing
-from node.transport.addresses import advertised, shifted
+from node.transport.addresses import advertised, join, shifted
 from node.transport.base import BULK_HWM, BULK_MESSAGE
 from node.transport.entrance import enter
 from node.transport.zmq import Plane
@@ -108,7 +108,7 @@ class App:
         self.data = data
         token = read_token(config.http.token_file) if config.http.token_file else None
         check_exposure(
-            str(config.http.bind.host),
+            str(config.http.bind),
             token=token,
             tls=config.http.tls_cert is not None,
             insecure=config.http.insecure,
@@ -253,10 +253,8 @@ class App:
                 f"http.bind {http.bind}: {error.strerror or error}; choose another with --http"
             ) from None
         self._stopping.append(listening.stop)
-        host, port = listening.address
-        scheme = "https" if context else "http"
-        shown = str(http.advertise) if http.advertise else f"{host}:{port}"
-        self.url = self.presence.url = f"{scheme}://{shown}"
+        shown = advertised(join(*listening.address), str(http.advertise) if http.advertise else None)
+        self.url = self.presence.url = f"{'https' if context else 'http'}://{shown}"
 
     def _discover(self, start: Start) -> None:
         rng = random.Random(chance.randbits(64))
