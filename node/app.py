@@ -107,7 +107,7 @@ class App:
         self.data = data
         token = read_token(config.http.token_file) if config.http.token_file else None
         check_exposure(
-            str(config.http.bind.host),
+            str(config.http.bind),
             token=token,
             tls=config.http.tls_cert is not None,
             insecure=config.http.insecure,
@@ -175,7 +175,12 @@ class App:
         self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
         self._discover(start)
-        self.asked = (*start.addresses, *config.mesh.seeds)
+        self.solitude = Solitude(
+            boottime(),
+            names=[entry.name for entry in roster.entries() if entry.id != keys.id and not entry.revoked],
+            asked=(*start.addresses, *config.mesh.seeds),
+        )
+        self.overview.alone = lambda: self.solitude.warning
         self._background(self._watch())
         self._background(self._say_facts_regularly())
         return start
@@ -333,8 +338,6 @@ class App:
     async def _watch(self) -> None:
         """Become ready when this node has compared itself with its peers; stop being so when it cannot work."""
         began = boottime()
-        solitude = Solitude(began)
-        self.overview.alone = lambda: solitude.warning
         said: Meta | None = None
         while True:
             if not self.gate.alive or not self.membership.alive:
@@ -345,17 +348,13 @@ class App:
                 return
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
-            self._look_for_company(solitude)
+            others = len(self.core.ownership.live() - {self.me})
+            self.solitude.look(boottime(), others=others, why=self.membership.failures)
             meta = self.presence.look(boottime())
             if self.membership.beat() or meta != said:
                 said = meta
                 self.membership.set_meta(meta)
             await asyncio.sleep(LOOK)
-
-    def _look_for_company(self, solitude: Solitude) -> None:
-        names = [entry.name for entry in self.roster.entries() if entry.id != self.me and not entry.revoked]
-        others = len(self.core.ownership.live() - {self.me})
-        solitude.look(boottime(), others=others, names=names, asked=self.asked, why=self.membership.failures)
 
     def _compared(self, waited: float) -> bool:
         """Equal with every live peer, or alone, or it has taken too long."""

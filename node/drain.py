@@ -22,7 +22,10 @@ ALONE = "no other live node keeps anything; start another one, or take back the 
 
 
 class Drain:
-    """`changed()`: called when the wish has changed, to tell the others. Raises Refused 409 for what cannot be."""
+    """`changed()`: called when the wish has changed, to tell the others.
+
+    Raises Refused: 409 for what cannot be, 507 for what the disk does not take.
+    """
 
     def __init__(self, folder: Path, core: Core, changed: Callable[[], None]) -> None:
         self._path = folder / DRAIN_FILE
@@ -42,12 +45,20 @@ class Drain:
         """The wish is durable before anything is done about it."""
         if wanted == self.wanted:
             return
-        if wanted:
-            if self._alone():
-                raise refuse(409, "nobody-else", f"this node cannot be drained: {ALONE}")
-            replace(self._path, b"1\n")
-        else:
-            self._path.unlink()
+        if wanted and self._alone():
+            raise refuse(409, "nobody-else", f"this node cannot be drained: {ALONE}")
+        try:
+            if wanted:
+                replace(self._path, b"1\n")
+            else:
+                self._path.unlink()
+        except OSError as error:
+            raise refuse(
+                507,
+                "not-durable",
+                f"the wish cannot be put on the node's disk ({error.strerror}), nothing was changed: free some space "
+                "there, or stop the node and let others take over with `collect drain NODE --forget`",
+            ) from None
         log.info("this node is drained" if wanted else "the drain of this node is taken back")
         self._apply(wanted=wanted)
         self._changed()

@@ -6,6 +6,7 @@ from node.api.listening import Listening, listen
 from node.api.tls import load_tls
 from node.config import HttpConfig
 from node.data_directory import CannotStart
+from node.transport.addresses import advertised, join
 
 
 async def open_front(app: web.Application, http: HttpConfig) -> tuple[Listening, str]:
@@ -17,6 +18,5 @@ async def open_front(app: web.Application, http: HttpConfig) -> tuple[Listening,
         raise CannotStart(
             f"http.bind {http.bind}: {error.strerror or error}; choose another with --http"
         ) from None
-    host, port = listening.address
-    shown = str(http.advertise) if http.advertise else f"{host}:{port}"
+    shown = advertised(join(*listening.address), str(http.advertise) if http.advertise else None)
     return listening, f"{'https' if context else 'http'}://{shown}"

@@ -137,7 +137,11 @@ class Presence:
         causes = []
         if self.obstacle() is not None:
             stalled = self._driver.stalled
-            text = f"cannot write its log: {stalled.strerror}" if stalled else "its disk is nearly full"
+            text = (
+                f"cannot write its log: {stalled.strerror or stalled}"
+                if stalled
+                else "its disk is nearly full"
+            )
             causes.append(Cause("disk", text, 0.0, fatal=True))
         late = self._lateness.look(now)
         if late > LATE:
@@ -152,7 +156,7 @@ class Presence:
         """Why the log cannot grow now."""
         stalled = self._driver.stalled
         if stalled is not None:
-            return f"{stalled.strerror} below {self._data.path}"
+            return f"{stalled.strerror or stalled} below {self._data.path}"
         free = self._data.free()
         if free < self._data.reserve:
             return f"only {free >> 20} MiB are free below {self._data.path}"

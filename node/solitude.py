@@ -21,24 +21,24 @@ log = get_logger(__name__)
 
 
 class Solitude:
-    """`warning`: None while there is nothing to say. Once it has met somebody there never is."""
+    """`names`: of the other members on the roster with which it starts; `asked`: addresses that it was given.
 
-    def __init__(self, began: float) -> None:
-        self._began = began
-        self._met = False
+    `warning`: None while there is nothing to say. Once it has met somebody there never is.
+    """
+
+    def __init__(self, began: float, *, names: Sequence[str], asked: Sequence[str]) -> None:
+        self._began, self._names, self._asked = began, names, asked
+        self._met = not (names or asked)
         self.warning: str | None = None
 
-    def look(
-        self, now: float, *, others: int, names: Sequence[str], asked: Sequence[str], why: Mapping[str, str]
-    ) -> None:
-        """`others`: live ones; `names`: of the members that the roster lists; `asked`: addresses it was given, and
-        `why` those did not take it."""
+    def look(self, now: float, *, others: int, why: Mapping[str, str]) -> None:
+        """`others`: live ones; `why`: addresses that were tried did not take it."""
         self._met = self._met or others > 0
-        if self._met or not (names or asked):
+        if self._met:
             self.warning = None
         elif now - self._began >= ALONE_AFTER:
             said = self.warning is not None
-            self.warning = _told(names, asked, why)
+            self.warning = _told(self._names, self._asked, why)
             if not said:
                 log.warning(self.warning)
 

@@ -12,7 +12,7 @@ from node.api.crowd import CROWD
 
 IDLE = 60.0
 """Seconds that a connection may stay open without a whole request head. aiohttp's own default is an hour."""
-HANDSHAKE = 10.0
+HANDSHAKE = 5.0
 """Seconds for TLS."""
 SHUTDOWN = 1.0
 """Seconds in which requests may end when the server stops."""

@@ -10,6 +10,7 @@ it, so that a flood delays a true name and never shuts it out. Names of nodes on
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import random
 import socket
 from collections.abc import Callable
@@ -41,6 +42,15 @@ ANSWER_TIMEOUT = 1_000  # milliseconds to wait for the details of a name
 REPEAT = 5.0  # seconds between proposals of what is known: a first try may have come too early
 
 log = get_logger(__name__)
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """That an interface has gone, or that a packet is none, is no failure of the node: one line is enough."""
+    record.exc_info = None
+    return True
+
+
+logging.getLogger("zeroconf").addFilter(_without_trace)
 
 
 @dataclass(frozen=True, slots=True)

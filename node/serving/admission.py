@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from structlog import get_logger
 
 from gossip.identity import NodeId
-from node.api.problems import refuse
+from node.api.problems import problem, refuse
 from node.clock import wall_ms
 from node.membership import Membership
 from node.schema import IssuedToken, JoinKey, JoinToken, Verdict
@@ -15,6 +15,7 @@ from node.security.keeper import Keeper
 from node.security.keyring import KeyRing
 from node.security.roster import BadRoster, Entry, Roster
 from node.security.tickets import Ticket
+from node.service import Refused
 from node.views import instant
 
 T = TypeVar("T")
@@ -96,9 +97,9 @@ class MeshAdmission:
                 return await membership.keep(act)
         except (OSError, TimeoutError) as error:
             reason = getattr(error, "strerror", None) or f"no answer within {WAIT:g} s"
-            raise refuse(
-                503, "not-durable", f"this node acts on it, but could not put it on its disk: {reason}"
-            ) from None
+            detail = f"this node acts on it, but could not put it on its disk: {reason}"
+            # Not 503: clients would ask again, and a key would be rotated once more each time.
+            raise Refused(problem(500, "not-durable", detail, state_changed=True)) from None
 
     def _verdict(self, entry: Entry) -> Verdict:
         return Verdict(

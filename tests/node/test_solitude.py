@@ -9,10 +9,10 @@ WHY = {"10.0.0.9:8703": "10.0.0.9:8703 does not answer"}
 
 
 def test_a_node_whose_seed_is_wrong_says_so_once() -> None:
-    solitude = Solitude(100.0)
+    solitude = Solitude(100.0, names=[], asked=["10.0.0.9:8701"])
     with capture_logs() as told:
         for second in range(30):
-            solitude.look(100.0 + second, others=0, names=[], asked=["10.0.0.9:8701"], why=WHY)
+            solitude.look(100.0 + second, others=0, why=WHY)
             assert (solitude.warning is not None) == (second >= ALONE_AFTER)
     assert len(told) == 1
     assert solitude.warning is not None
@@ -21,22 +21,21 @@ def test_a_node_whose_seed_is_wrong_says_so_once() -> None:
 
 
 def test_a_member_whose_peers_have_moved_names_them() -> None:
-    solitude = Solitude(0.0)
-    solitude.look(ALONE_AFTER, others=0, names=["b", "c", "d", "e"], asked=[], why={})
+    solitude = Solitude(0.0, names=["b", "c", "d", "e"], asked=[])
+    solitude.look(ALONE_AFTER, others=0, why={})
     assert solitude.warning is not None
     assert "none of the other members (b, c, d, ...) since it started." in solitude.warning
 
 
 def test_who_has_met_somebody_is_not_alone_when_all_others_die() -> None:
-    solitude = Solitude(0.0)
-    solitude.look(ALONE_AFTER, others=0, names=["b"], asked=[], why={})
-    solitude.look(ALONE_AFTER + 1, others=1, names=["b"], asked=[], why={})
-    solitude.look(ALONE_AFTER + 2, others=0, names=["b"], asked=[], why={})
-    assert solitude.warning is None
+    solitude = Solitude(0.0, names=["b"], asked=[])
+    for second, others in ((ALONE_AFTER, 0), (ALONE_AFTER + 1, 1), (ALONE_AFTER + 2, 0)):
+        solitude.look(second, others=others, why={})
+        assert (solitude.warning is not None) == (second == ALONE_AFTER)
 
 
 @pytest.mark.parametrize("second", [0.0, ALONE_AFTER, 1000.0])
 def test_the_first_node_of_a_mesh_expects_nobody(second: float) -> None:
-    solitude = Solitude(0.0)
-    solitude.look(second, others=0, names=[], asked=[], why={})
+    solitude = Solitude(0.0, names=[], asked=[])
+    solitude.look(second, others=0, why={})
     assert solitude.warning is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -169,3 +170,12 @@ async def test_no_multicast_is_said_and_borne(monkeypatch: pytest.MonkeyPatch) -
 def test_bad_texts_are_rejected(properties: dict[bytes, bytes | None]) -> None:
     with pytest.raises((BadAddress, UnicodeDecodeError)):
         read(properties)
+
+
+def test_an_interface_that_goes_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise OSError(101, "Network is unreachable")
+    except OSError:
+        logging.getLogger("zeroconf").warning("Error with socket 44", exc_info=True)
+    assert "Error with socket 44" in caplog.text
+    assert "Traceback" not in caplog.text
