@@ -106,7 +106,7 @@ class Workload:
     def burst(self) -> list[Submitted]:
         """Small tasks, more than one node takes at once: most nodes have some leased in bulk, and some tasks wait."""
         tenant, key = self._tenant_and_key()
-        raws = [self._small(f"{tenant}-{key}-{i}") for i in range(self._simple.randint(12, 40))]
+        raws = [self._small(f"{tenant}-{key}-{i}") for i in range(self._simple.randint(12, 36))]
         self.world.hits["burst of small tasks"] += 1
         return self._submit(raws, tenant, key, self._simple.choice(self.world.regions), None)
 

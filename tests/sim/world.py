@@ -135,7 +135,7 @@ class World:
     def _step(self) -> None:
         for _ in range(self.rng.randint(0, 2)):
             self.workload.submit()
-        self.workload.maybe_burst(0.01)
+        self.workload.maybe_burst(0.005)
         if self.rng.random() < 0.1:
             self.workload.submit_again()
         if self.rng.random() < 0.3:
@@ -203,7 +203,7 @@ class World:
         and what is cancelled never again, whatever is wished afterwards."""
         tasks = [task for _ in range(3) for task in self.workload.submit(records=200)]
         self.clock.run_for(1.5)
-        tasks += self.workload.maybe_burst(0.3)[-6:]
+        tasks += self.workload.maybe_burst(0.2)[-6:]
         self.clock.run_for(0.05)
         held = []
         for task in tasks:
