@@ -43,7 +43,7 @@ ROUTES = (
             body=Nothing,
             body_required=False,
             answers={200: Node},
-            problems=(404, 409, 422, 503),
+            problems=(404, 409, 422, 503, 507),
         )
         for action, about in (
             (
@@ -64,7 +64,7 @@ ROUTES = (
         body=DrainBody,
         body_required=False,
         answers={200: Node},
-        problems=(404, 409, 422, 503),
+        problems=(404, 409, 422, 503, 507),
     ),
     Route(
         method="DELETE",
