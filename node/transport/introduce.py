@@ -29,6 +29,8 @@ from node.transport.hello import (
 
 ANSWER_LIMIT = 8 * 1024 * 1024
 POLL = 0.005  # seconds
+FAILURES = 2
+"""Handshakes that have to fail before the key is to blame."""
 CONNECT_WITHIN = 3.0
 """Seconds for a TCP connection; longer keeps a try busy with hosts that drop packets."""
 WITHIN = 10.0
@@ -137,12 +139,17 @@ def _client(
 
 
 async def _reply(client: SyncSocket, monitor: SyncSocket, address: str, deadline: float) -> bytes:
-    """Reads without blocking every few milliseconds: a join is rare, and this can be cancelled anywhere."""
+    """Reads without blocking every few milliseconds: a join is rare, and this can be cancelled anywhere.
+
+    A handshake that fails once may be a connection that broke; libzmq tries again by itself.
+    """
+    failed = 0
     while time.monotonic() < deadline:
         try:
             return client.recv(zmq.NOBLOCK)
         except zmq.Again:
-            if _failed(monitor):
+            failed += _failed(monitor)
+            if failed == FAILURES:
                 raise JoinFailed(
                     JoinReason.WRONG_KEY,
                     f"{address} turned the key away: it is a port of another mesh, or no join port, or the key "

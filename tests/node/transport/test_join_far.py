@@ -1,4 +1,4 @@
-"""A hello over a long way: how often it goes to and fro, and that there is time for that."""
+"""A hello over a long way: how often it goes to and fro, that there is time for that, and that it may break once."""
 
 import asyncio
 import contextlib
@@ -46,10 +46,25 @@ class Relay:
         return self.connections + sum(who == "client" for who, _ in itertools.groupby(self.turns))
 
 
-async def test_there_is_time_for_a_hello_over_a_satellite() -> None:
+class Breaking(Relay):
+    """The first connection on which the client speaks breaks right then."""
+
+    broken = False
+
+    async def _pass(self, who: str, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        if who == "client" and not self.broken and await source.read(1):
+            self.broken = True
+            for writer in self._writers:
+                writer.transport.abort()
+        else:
+            await super()._pass(who, source, sink)
+
+
+async def hello_through(kind: type[Relay]) -> Relay:
+    """The relay after a hello that was answered."""
     with contextlib.ExitStack() as stack:
         member, keys = Member(stack), new_keys()
-        relay = Relay(member.server.bound_address)
+        relay = kind(member.server.bound_address)
         server = await asyncio.start_server(relay, "127.0.0.1", 0)
         async with server:
             address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -58,5 +73,16 @@ async def test_there_is_time_for_a_hello_over_a_satellite() -> None:
             )
         await relay.close()
     assert answer.server == entry(member.keys)
+    return relay
+
+
+async def test_there_is_time_for_a_hello_over_a_satellite() -> None:
+    relay = await hello_through(Relay)
     assert relay.trips() >= 5
     assert relay.trips() * SATELLITE < WITHIN
+
+
+async def test_a_connection_that_breaks_in_its_handshake_is_no_wrong_key() -> None:
+    relay = await hello_through(Breaking)
+    assert isinstance(relay, Breaking)
+    assert relay.broken
