@@ -114,6 +114,9 @@ class Duty:
             return self._ended()
         if publish:
             await pipeline.close()
+            if self.control.wish is Wish.STOP:
+                return self._ended()
+            self.control.held = True  # what is published half is not stopped
             await self._publish(("0",), pipeline.progress.records)
         return {"state": "done"}
 

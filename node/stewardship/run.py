@@ -184,6 +184,19 @@ class RunWork:
             total = total.plus(shard.totals)
         return total
 
+    @property
+    def past_cancelling(self) -> bool:
+        """Whether its rows may be published already, by an executor that has not said so yet: what were called
+        cancelled now would be collected again by the next run. A publish that failed can be cancelled.
+        """
+        tried = self.step.state == "pending" and self.step.in_vain
+        return self.phase == "publish" and not tried
+
+    @property
+    def publishes_itself(self) -> bool:
+        """Whether a job of it may publish rows that the next run would collect again, if this one had no end."""
+        return self.solo and self.effective.spec.incremental is not None
+
     def states(self) -> dict[str, int]:
         count: dict[str, int] = {}
         for shard in self.shards.values():

@@ -363,9 +363,11 @@ class Steward:
     def _cancel(self, work: TaskWork, run: RunWork) -> bool:
         request = run.request
         gone = not work.scheduled if request.kind == "schedule" else work.desired.cancelled(request)
-        if not gone:
+        if not gone or run.past_cancelling:
             return False
         self.leasing.revoke(work, drain=False)
+        if run.publishes_itself and run.leased():
+            return False  # its last report says whether it has stopped, or published
         for shard in run.open_shards():
             shard.state = "cancelled"
             run.ended_unsaid.append(shard.ended(run.token, self.table.wall_ms))

@@ -118,3 +118,46 @@ def test_the_retry_of_a_task_that_was_replaced_is_planned_anew(desk: Desk) -> No
     desk.wish(task, "retry", run="second", origin=FIRST_RUN)
     desk.step()
     assert desk.one("plan").sink_run == "second"
+
+
+def test_a_run_that_is_being_published_is_not_cancelled(desk: Desk) -> None:
+    """Its rows may be there already: the next run would collect them again."""
+    (task,) = desk.submit(spec("many", mode="incremental", incremental={"field": "id", "start": 0}))
+    desk.plan(desk.one("plan"), "x")
+    desk.step()
+    desk.end(desk.one("shard"), high=50, written=1)
+    desk.step()
+    job = desk.one("publish")
+    desk.wish(task, "cancel")
+    desk.step()
+    assert (desk.state(task), desk.stops) == ("running", [])
+    desk.end(job)
+    desk.step()
+    assert desk.state(task) == "succeeded"
+
+
+def test_a_publish_that_failed_can_be_cancelled(desk: Desk) -> None:
+    (task,) = desk.submit(spec("many", retry={"attempts": 9, "delay": 60}))
+    desk.plan(desk.one("plan"), "x")
+    desk.step()
+    desk.end(desk.one("shard"), written=1)
+    desk.step()
+    desk.end(desk.one("publish"), "failed", code="disk-full", error="full")
+    desk.wish(task, "cancel")
+    desk.step()
+    assert desk.state(task) == "cancelled"
+
+
+@pytest.mark.parametrize(("said", "state"), [("done", "succeeded"), ("stopped", "cancelled")])
+def test_a_job_that_publishes_by_itself_says_whether_it_could_be_cancelled(
+    desk: Desk, said: str, state: str
+) -> None:
+    (task,) = desk.submit(spec("solo", mode="incremental", incremental={"field": "id", "start": 0}))
+    job = desk.one("solo")
+    desk.wish(task, "cancel")
+    desk.step()
+    assert desk.stops == [(job.key, False)]
+    assert desk.state(task) != "cancelled"
+    desk.end(job, said, high=50, written=1)
+    desk.step()
+    assert desk.state(task) == state
