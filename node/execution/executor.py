@@ -10,6 +10,7 @@ enough to pause.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,15 +28,35 @@ MAX_SOLO = 2000
 REPEAT = 1.0
 """Seconds until an unanswered final report is sent again."""
 HOLDING_INTERVAL = 2.0
+SAID = 64
+"""Positions that are remembered of an execution; a steward goes on from one of the last."""
 FINAL = frozenset({"done", "planned", "failed", "stopped"})
 
 
 class _Lease:
-    __slots__ = ("at", "job", "owner", "stopping", "token")
+    """`apart`: the steward was told of a position that is not of this execution, and would be taken back by what it
+    reports. Where the sink tells positions that does not matter: all executions report the sink's.
+    """
+
+    __slots__ = ("apart", "at", "job", "owner", "said", "stopping", "token")
 
     def __init__(self, job: Job, owner: NodeId, at: float) -> None:
         self.job, self.owner, self.token, self.at = job, owner, job.token, at
-        self.stopping = False
+        self.stopping = self.apart = False
+        self.said = deque([job.resume], SAID)
+
+    def renewed(self, job: Job, owner: NodeId) -> None:
+        """Leased again, by this steward or the next, while it runs."""
+        self.owner, self.token = owner, job.token
+        self.apart = job.resume not in self.said
+
+    def placed(self, report: Report) -> Report:
+        """The report, without a position that would be another execution's."""
+        if report.position is None:
+            return report
+        self.said.append(report.position)
+        told = not self.apart or report.held is not None or report.state == "done"
+        return report if told else msgspec.structs.replace(report, position=None)
 
 
 class Credit(NamedTuple):
@@ -92,7 +113,7 @@ class Executor:
             held = self._leases.get(job.key)
             if held is not None:
                 if job.token >= held.token:
-                    held.token, held.owner = job.token, owner
+                    held.renewed(job, owner)
                     self.gate.owned(job.key, owner)
                     self.pace([(job.key, job.rate or 0.0)], job.token)
                 continue
@@ -157,6 +178,7 @@ class Executor:
             return
         if (report.token, report.attempt) != (held.token, held.job.attempt):
             report = msgspec.structs.replace(report, token=held.token, attempt=held.job.attempt)
+        report = held.placed(report)
         if report.state in FINAL:
             del self._leases[report.key]
             self.gate.remove(report.key)

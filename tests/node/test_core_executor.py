@@ -71,6 +71,24 @@ def test_a_job_leased_again_by_a_newer_steward_goes_on_under_it() -> None:
     assert (to, report.token[0]) == (NEW, 2)
 
 
+@pytest.mark.parametrize(
+    ("resume", "held", "told"),
+    [(9, None, 12), (32, None, None), (32, 5, 12)],
+    ids=["its own", "another's", "the sink's"],
+)
+def test_where_another_execution_was_nobody_is_taken_back(
+    resume: int, held: int | None, told: int | None
+) -> None:
+    """It was leased again from where an execution elsewhere had come, while it went on from where it had begun."""
+    bench = Bench()
+    job = bench.job("t")
+    bench.lease(job)
+    bench.executor.report(Report(key=job.key, state="progress", token=job.token, position=9), 0.0)
+    bench.lease(msgspec.structs.replace(bench.job("t", epoch=2), resume=resume), NEW)
+    bench.executor.report(Report(key=job.key, state="stopped", token=job.token, position=12, held=held), 0.0)
+    assert [report.position for _, report in bench.reports()] == [told]
+
+
 def test_a_revoke_by_an_older_steward_is_not_obeyed() -> None:
     bench = Bench()
     bench.lease(bench.job("t", epoch=2))
