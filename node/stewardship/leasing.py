@@ -249,6 +249,7 @@ class Leasing:
         self.table.unsaid[work.key] = work
         if self._loads is not None:
             self._loads[node] = self._loads.get(node, 0.0) + 1
+        run.unsure |= run.phase == "publish"
         shard.rate = None if shard is run.step else work.rate_share()
         self._lease(node, [job_of(work, run, shard, nodes=len(self.table.ownership.live()))])
         self._spend(node, solo=int(run.solo), other=int(not run.solo))

@@ -83,6 +83,7 @@ class Recording:
     def _apply(self, work: TaskWork, run: RunWork, shard: ShardWork, report: Report) -> None:
         self.table.unsaid[work.key] = work
         self._take_letters(work, run, shard, report)
+        run.unsure &= report.state not in ("failed", "stopped")
         match report.state:
             case "progress":
                 shard.state = "running"

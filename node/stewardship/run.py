@@ -82,6 +82,10 @@ class ShardWork:
         self.at_ms = ended.at_ms
 
 
+PATIENCE = 30.0
+"""Seconds for which a publish of a cancelled run that somebody may have begun is tried again."""
+
+
 def _committed(totals: Totals) -> Totals:
     """What the next attempt builds on: reading beyond the last commit is done again."""
     read = totals.written + totals.skipped + totals.dead
@@ -96,7 +100,8 @@ class RunWork:
 
     __slots__ = (
         "effective", "ended_unsaid", "error", "facts_dirty", "generation", "name", "origin", "phase", "published",
-        "ranges", "request", "scheduled_ms", "shards", "since", "solo", "started_ms", "step", "token", "with_letters",
+        "ranges", "request", "scheduled_ms", "shards", "since", "solo", "started_ms", "step", "token", "unsure",
+        "with_letters", "withdrawn",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +124,10 @@ class RunWork:
         self.error = ""
         self.with_letters = 0
         self.published = False
+        self.unsure = False
+        """Whether an executor may have published it, or may do so now, and has not said so."""
+        self.withdrawn: float | None = None
+        """Since when we know that it is cancelled."""
         self.facts_dirty = True
         self.ended_unsaid: list[Ended] = []
         if solo:
@@ -144,6 +153,7 @@ class RunWork:
                 self.shards[key].restore_live(live)
         self.with_letters = len([i for i in facts.letters if i not in facts.cleared])
         self.advance()
+        self.unsure = self.phase == "publish"
 
     def adopt_plan(self, shards: list[PlannedShard]) -> None:
         self.shards = {shard.key: ShardWork(shard) for shard in shards}
@@ -184,18 +194,14 @@ class RunWork:
             total = total.plus(shard.totals)
         return total
 
-    @property
-    def past_cancelling(self) -> bool:
-        """Whether its rows may be published already, by an executor that has not said so yet: what were called
-        cancelled now would be collected again by the next run. A publish that failed can be cancelled.
+    def cancellable(self, now: float) -> bool:
+        """Whether a run that is cancelled can end as that. What may be published is not: the next run would collect its
+        rows again, so the executor's word is waited for, or another is asked to publish, for PATIENCE.
         """
-        tried = self.step.state == "pending" and self.step.in_vain
-        return self.phase == "publish" and not tried
-
-    @property
-    def publishes_itself(self) -> bool:
-        """Whether a job of it may publish rows that the next run would collect again, if this one had no end."""
-        return self.solo and self.effective.spec.incremental is not None
+        self.withdrawn = now if self.withdrawn is None else self.withdrawn
+        if self.phase != "publish":
+            return not (self.solo and self.effective.spec.incremental is not None and self.leased())
+        return not (self.leased() or (self.unsure and now < self.withdrawn + PATIENCE))
 
     def states(self) -> dict[str, int]:
         count: dict[str, int] = {}

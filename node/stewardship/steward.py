@@ -334,7 +334,7 @@ class Steward:
         if work.scheduled and not work.desired.paused:
             work.collect_due(self.table.wall_ms)
         if self.table.may_begin(work) and (request := work.next_request()) is not None:
-            self._begin(work, request)
+            self._cancel(work, self._begin(work, request))
         self.recording.end_if_over(work)
         if work.scheduled:  # also while a run goes on: what falls due meanwhile is skipped or queued
             self.table.wake(work, self.table.now + work.until_next(self.table.wall_ms))
@@ -361,13 +361,14 @@ class Steward:
         return True
 
     def _cancel(self, work: TaskWork, run: RunWork) -> bool:
-        request = run.request
-        gone = not work.scheduled if request.kind == "schedule" else work.desired.cancelled(request)
-        if not gone or run.past_cancelling:
+        if not work.cancelled(run.request):
             return False
-        self.leasing.revoke(work, drain=False)
-        if run.publishes_itself and run.leased():
-            return False  # its last report says whether it has stopped, or published
+        over = run.cancellable(self.table.now)
+        if run.phase != "publish":
+            self.leasing.revoke(work, drain=False)
+        if not over:
+            self.table.wake(work, self.table.now + 1.0)  # a message may be lost, an executor too
+            return False
         for shard in run.open_shards():
             shard.state = "cancelled"
             run.ended_unsaid.append(shard.ended(run.token, self.table.wall_ms))

@@ -118,18 +118,26 @@ class TaskWork:
         return [*asked, *begun, *(r for r in instants if r.run not in {b.run for b in begun})]
 
     def next_request(self) -> Request | None:
+        """What is to be begun, or taken over: also what is cancelled, while the ledger says that it runs."""
         for request in self.requests():
-            if request.kind == "schedule":
-                if self.scheduled and not self.finished(request.run):
-                    return request
-            elif not self.desired.cancelled(request) and not self.finished(request.run):
+            if not self.finished(request.run) and (not self.cancelled(request) or self._runs(request.run)):
                 return request
         return None
+
+    def cancelled(self, request: Request) -> bool:
+        return not self.scheduled if request.kind == "schedule" else self.desired.cancelled(request)
+
+    def _runs(self, run: str) -> bool:
+        facts = self.facts.runs.get(run)
+        known = join.run_fact(facts.facts) if facts is not None else None
+        return known is not None and known.state == "running"
 
     def leasable(self, now: float) -> ShardWork | None:
         """The next unit that could be leased now."""
         run = self.run
         if run is None or self.desired.paused or run.phase == "wait":
+            return None
+        if self.cancelled(run.request) and not (run.phase == "publish" and run.unsure):
             return None
         if run.phase in ("plan", "publish"):
             return run.step if run.step.state == "pending" and run.step.retry_at <= now else None
