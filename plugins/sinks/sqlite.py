@@ -312,13 +312,18 @@ class SqliteSink:
             self._remember(db, run)
 
     def _look(self, db: sqlite3.Connection, run: RunSummary) -> None:
-        """Raises Retryable if a shard has left no trace of what it wrote: somebody removed the file."""
-        found = db.execute(
-            "SELECT shard FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
-            (run.task, self._table, run.run),
-        ).fetchall()
-        lost = sorted({*run.shards} - {shard for (shard,) in found})
-        if lost and run.records:
+        """Raises Retryable if a shard has left no trace, and records are missing: somebody removed the file.
+
+        Either alone may be: older programs leave no row of an empty shard, of several sinks each refuses others.
+        """
+        found = dict(
+            db.execute(
+                "SELECT shard, records FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
+                (run.task, self._table, run.run),
+            )
+        )
+        lost = sorted({*run.shards} - {*found})
+        if lost and sum(found.values()) < run.records:
             raise Retryable(
                 f"{self._path}, table {self._table}: what the run has committed there (shard {lost[0]}) was removed; "
                 "put it back and retry, or submit the task again",

@@ -115,6 +115,18 @@ async def test_a_shard_that_had_nothing_to_write_is_not_missed(tmp_path: Path, k
     await publish(tmp_path, kind, "a", "b")
 
 
+async def test_an_empty_shard_of_an_older_program_is_not_missed(tmp_path: Path) -> None:
+    """That left no row of a shard that had nothing to commit."""
+    await committed(tmp_path, sqlite, "a", ROWS, "append")
+    empty = await opened(tmp_path, sqlite, "b")
+    await empty.shutdown()
+    with contextlib.closing(sqlite3.connect(tmp_path / "out/x.db")) as db:
+        db.execute("DELETE FROM _collect_positions WHERE shard = 'b'")
+        db.commit()
+    await publish(tmp_path, sqlite, "a", "b")
+    assert table_stored(tmp_path / "out/x.db", "rows") == ROWS
+
+
 @pytest.mark.parametrize("replaces", [True, False])
 async def test_a_table_with_rows_of_its_own_is_not_emptied(tmp_path: Path, replaces: bool) -> None:
     (tmp_path / "out").mkdir()
