@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from plugins.api import Batch, Permanent, Retryable, RunSummary, Sink, SinkContext
+from plugins.sinks.durable import aside
 from plugins.sinks.jsonl import JsonlSink
 from plugins.sinks.sqlite import SqliteSink
 from plugins.testing import FolderRoots, made_up, multiset, plugin_context
@@ -165,6 +166,18 @@ async def test_a_publish_that_a_full_disk_stops_has_published_nothing(tmp_path: 
         assert not list((base / "out/_commits").glob("*/@published*")), f"room for {room} files"
     assert room > 2
     assert jsonl_stored(base / "out") == ROWS
+
+
+def test_a_full_disk_keeps_nothing_of_what_it_did_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no room"):
+        aside(tmp_path, b"x" * 1000)
+    assert list(tmp_path.iterdir()) == []
 
 
 class FullDisk:
