@@ -16,7 +16,6 @@ there or in its place. A run that was published with some of its shards may be p
 
 import asyncio
 import contextlib
-import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -40,12 +39,10 @@ from plugins.api import (
 )
 from plugins.options import InvalidOption
 from plugins.sinks.columns import columns_of, ensure_table, has_rows, quoted
+from plugins.sinks.staged import SHARD, is_staged, move, staging
 
 BUSY = 30.0
 """seconds to wait for another writer of the file; every shard of a run is one"""
-
-SHARD = "_collect_shard"
-"""the column of a second table that says which shard a row is of"""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS _collect_positions (
@@ -301,14 +298,14 @@ class SqliteSink:
             if replaces and before is not None and not run.complete:
                 return
             staged = staging(self._table, run.task, run.run)
-            fills = columns_of(db, staged) or _is_staged(db, self._table, run)
+            fills = columns_of(db, staged) or is_staged(db, self._table, run)
             if replaces and before is None and fills and has_rows(db, self._table):
                 raise Permanent(
                     f"table {self._table!r} of {self._path!r} has rows of its own, which a full run would delete; "
                     "give it another table, or empty this one, and retry",
                     code="table-taken",
                 )
-            _move(db, self._table, staged, run, replaces=replaces)
+            move(db, self._table, staged, run, replaces=replaces)
             self._remember(db, run)
 
     def _look(self, db: sqlite3.Connection, run: RunSummary) -> None:
@@ -350,46 +347,8 @@ class SqliteSink:
                 )
 
 
-def staging(table: str, task: str, run: str) -> str:
-    """The table that a run fills until it is published."""
-    digest = hashlib.blake2b(f"{task}\0{run}".encode(), digest_size=6).hexdigest()
-    return f"{table}__{digest}"
-
-
 def encoded(position: Position) -> bytes:
     return msgspec.json.encode(position, order="deterministic")
-
-
-def _move(db: sqlite3.Connection, table: str, staged: str, run: RunSummary, *, replaces: bool) -> None:
-    """The staged rows of the run's shards into the table, whose indexes and views stay.
-
-    What is there gives way if the run replaces it, unless the run is an upsert: that has no second table.
-    """
-    fresh = [name for low, name in columns_of(db, staged).items() if low != SHARD]
-    if not fresh and not _is_staged(db, table, run):
-        return
-    if replaces and columns_of(db, table):
-        db.execute(f"DELETE FROM {quoted(table)}")
-    if not fresh:
-        return
-    known = ensure_table(db, table, fresh, [])
-    target = ", ".join(quoted(known[name.lower()]) for name in fresh)
-    source = ", ".join(map(quoted, fresh))
-    for shard in sorted(run.shards):
-        where = f"FROM {quoted(staged)} WHERE {SHARD} = ?"
-        db.execute(f"INSERT INTO {quoted(table)} ({target}) SELECT {source} {where}", (shard,))
-        db.execute(f"DELETE {where}", (shard,))
-    if not db.execute(f"SELECT 1 FROM {quoted(staged)} LIMIT 1").fetchone():
-        db.execute(f"DROP TABLE {quoted(staged)}")
-
-
-def _is_staged(db: sqlite3.Connection, table: str, run: RunSummary) -> bool:
-    """Whether the run's shards write to a second table, though none has had a record."""
-    found = db.execute(
-        "SELECT staged FROM _collect_targets WHERE task = ? AND target = ? AND run = ?",
-        (run.task, table, run.run),
-    ).fetchone()
-    return found is not None and bool(found[0])
 
 
 def _order(run: tuple[int, str]) -> tuple[int, Any, str]:
