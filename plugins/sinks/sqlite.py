@@ -3,7 +3,8 @@
 The table and its columns are made as records bring them; columns have no type, so values stay what they are
 (true and false become 1 and 0, lists and objects JSON text). Beside it stand the sink's own tables:
 
-    _collect_positions   (task, target, run, shard): the shard's position, how many records it has brought
+    _collect_positions   (task, target, run, shard): the shard's position (NULL: it was given up unpublished), how many
+                         records it has brought
     _collect_targets     (task, target): the newest run that has opened it, the one that was published last
 
 `target` is the table. A run fences the ones before it: once a newer run of the task has opened the table, an
@@ -39,7 +40,7 @@ from plugins.api import (
 )
 from plugins.options import InvalidOption
 from plugins.sinks.columns import columns_of, ensure_table, has_rows, quoted
-from plugins.sinks.staged import SHARD, is_staged, move, staging
+from plugins.sinks.staged import SHARD, filled, is_staged, move, staging
 
 BUSY = 30.0
 """seconds to wait for another writer of the file; every shard of a run is one"""
@@ -217,7 +218,7 @@ class SqliteSink:
             " WHERE task = ? AND target = ? AND run = ? AND shard = ?",
             self._place(),
         ).fetchone()
-        return (None, 0) if row is None else (msgspec.json.decode(row[0]), row[1])
+        return (None, 0) if row is None or row[0] is None else (msgspec.json.decode(row[0]), row[1])
 
     def _place(self) -> tuple[str, str, str, str]:
         return (self._context.task, self._table, self._context.run, self._context.shard)
@@ -290,6 +291,7 @@ class SqliteSink:
             before = None if row is None or row[1] is None else row
             mine = (run.generation, run.run)
             if before is not None and _order(before) > _order(mine):
+                self._refuse_late(db, run, before)
                 return
             self._look(db, run)
             again = before is not None and _order(before) == _order(mine)
@@ -307,6 +309,23 @@ class SqliteSink:
                 )
             move(db, self._table, staged, run, replaces=replaces)
             self._remember(db, run)
+
+    def _refuse_late(self, db: sqlite3.Connection, run: RunSummary, before: tuple[int, str]) -> None:
+        """A newer run was published: raises Permanent if rows of this one would be missing beside its own."""
+        if run.replaces or before[0] != run.generation:
+            return
+        given_up = db.execute(
+            "SELECT shard FROM _collect_positions"
+            " WHERE task = ? AND target = ? AND run = ? AND position IS NULL",
+            (run.task, self._table, run.run),
+        ).fetchall()
+        waiting = filled(db, staging(self._table, run.task, run.run))
+        if not waiting.union(shard for (shard,) in given_up).isdisjoint(run.shards):
+            raise Permanent(
+                f"{self._path}, table {self._table}: run {run.run} was followed by run {before[1]}, which was "
+                "published first; what it collected was given up: submit the task again",
+                code="superseded",
+            )
 
     def _look(self, db: sqlite3.Connection, run: RunSummary) -> None:
         """Raises Retryable if a shard has left no trace, and records are missing: somebody removed the file.
@@ -340,11 +359,23 @@ class SqliteSink:
         ).fetchall()
         for (name,) in older:
             if _order((0, name)) < _order((0, run.run)):
-                db.execute(f"DROP TABLE IF EXISTS {quoted(staging(self._table, run.task, name))}")
-                db.execute(
-                    "DELETE FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
-                    (run.task, self._table, name),
-                )
+                self._give_up(db, run, name)
+
+    def _give_up(self, db: sqlite3.Connection, run: RunSummary, older: str) -> None:
+        """Nothing stays of an older run but the places of shards whose rows were not published: see `_refuse_late`."""
+        staged, place = staging(self._table, run.task, older), (run.task, self._table, older)
+        for shard in () if run.replaces else filled(db, staged):
+            db.execute(
+                "UPDATE _collect_positions SET position = NULL"
+                " WHERE task = ? AND target = ? AND run = ? AND shard = ?",
+                (*place, shard),
+            )
+        db.execute(f"DROP TABLE IF EXISTS {quoted(staged)}")
+        db.execute(
+            "DELETE FROM _collect_positions"
+            " WHERE task = ? AND target = ? AND run = ? AND position IS NOT NULL",
+            place,
+        )
 
 
 def encoded(position: Position) -> bytes:

@@ -17,6 +17,13 @@ def staging(table: str, task: str, run: str) -> str:
     return f"{table}__{digest}"
 
 
+def filled(db: sqlite3.Connection, staged: str) -> set[str]:
+    """The shards that have rows in this second table; none if it is not there."""
+    if not columns_of(db, staged):
+        return set()
+    return {shard for (shard,) in db.execute(f"SELECT DISTINCT {SHARD} FROM {quoted(staged)}")}
+
+
 def move(db: sqlite3.Connection, table: str, staged: str, run: RunSummary, *, replaces: bool) -> None:
     """The staged rows of the run's shards into the table, whose indexes and views stay.
 
