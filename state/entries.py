@@ -106,7 +106,10 @@ class Batch:
         self.tasks: dict[int, TaskFacts] = {}
 
     def add_part(self, segment: SegmentId, key: str, part: Part) -> None:
-        """Merge a part; the story and the specs are those of one submit wherever two meet."""
+        """Merge a part; the story and the specs are those of one submit wherever two meet.
+
+        Of two submits that have different numbers of tasks the longer one's stay, beyond the end of the shorter.
+        """
         if self.parts and part.content != self.content:
             self._meet(self.content, self.created_ms, self.origin)
             self._meet(part.content, part.created_ms, part.origin)

@@ -194,12 +194,15 @@ async def read_groups(request: web.Request) -> AsyncGenerator[list[bytes], None]
 
 async def _next_chunk(request: web.Request, left: float) -> bytes:
     """b"" at the end of the body. `left`: seconds that the sender still has."""
-    wait = min(BODY_TIMEOUT, left)
+    wait = max(0.0, min(BODY_TIMEOUT, left))
     try:
         async with asyncio.timeout(wait):
             return await request.content.readany()
     except TimeoutError:
-        raise refuse(408, "slow-body", f"the body arrives too slowly: nothing within {wait:.3g} s") from None
+        late = (
+            f"nothing within {wait:.3g} s" if wait < left else f"not all of it within {BATCH_TIMEOUT:.3g} s"
+        )
+        raise refuse(408, "slow-body", f"the body arrives too slowly: {late}") from None
 
 
 def _check_size(size: int, count: int, rest: bytes) -> None:

@@ -31,7 +31,8 @@ more.
   claims its slots over at once.
 - A task runs in the region of its steward, unless it names a region or nodes.
 - A task's rate is shared evenly by the shards that may run at once. One that has ended leaves its share to the others,
-  which are told; one that waits for its next attempt keeps it, so all that run never exceed the rate.
+  which are told; one that waits for its next attempt keeps it. So all that run never exceed the rate, where what
+  tells them (`Rates`) arrives: it is sent once.
 - A drained node ranks for no slot; it hands every slot over, and may stop when other disks hold its copies.
 - The ledger's positions are hints; what is final in the ledger is final.
 

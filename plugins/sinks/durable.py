@@ -83,11 +83,16 @@ def put(made: Path, path: Path) -> None:
 
 
 def aside(folder: Path, data: bytes) -> Path:
-    """A file with this content, under a name that nobody looks for."""
+    """A file with this content, under a name that nobody looks for. Where that fails nothing is left of it."""
     made = folder / f".{secrets.token_hex(8)}.new"
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):  # the reason is what the caller has to know
+            made.unlink()
+        raise
     return made

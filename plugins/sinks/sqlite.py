@@ -3,7 +3,8 @@
 The table and its columns are made as records bring them; columns have no type, so values stay what they are
 (true and false become 1 and 0, lists and objects JSON text). Beside it stand the sink's own tables:
 
-    _collect_positions   (task, target, run, shard): the shard's position, how many records it has brought
+    _collect_positions   (task, target, run, shard): the shard's position (NULL: it was given up unpublished), how many
+                         records it has brought
     _collect_targets     (task, target): the newest run that has opened it, the one that was published last
 
 `target` is the table. A run fences the ones before it: once a newer run of the task has opened the table, an
@@ -16,7 +17,6 @@ there or in its place. A run that was published with some of its shards may be p
 
 import asyncio
 import contextlib
-import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -40,12 +40,10 @@ from plugins.api import (
 )
 from plugins.options import InvalidOption
 from plugins.sinks.columns import columns_of, ensure_table, has_rows, quoted
+from plugins.sinks.staged import SHARD, filled, is_staged, move, staging
 
 BUSY = 30.0
 """seconds to wait for another writer of the file; every shard of a run is one"""
-
-SHARD = "_collect_shard"
-"""the column of a second table that says which shard a row is of"""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS _collect_positions (
@@ -220,7 +218,7 @@ class SqliteSink:
             " WHERE task = ? AND target = ? AND run = ? AND shard = ?",
             self._place(),
         ).fetchone()
-        return (None, 0) if row is None else (msgspec.json.decode(row[0]), row[1])
+        return (None, 0) if row is None or row[0] is None else (msgspec.json.decode(row[0]), row[1])
 
     def _place(self) -> tuple[str, str, str, str]:
         return (self._context.task, self._table, self._context.run, self._context.shard)
@@ -293,6 +291,7 @@ class SqliteSink:
             before = None if row is None or row[1] is None else row
             mine = (run.generation, run.run)
             if before is not None and _order(before) > _order(mine):
+                self._refuse_late(db, run, before)
                 return
             self._look(db, run)
             again = before is not None and _order(before) == _order(mine)
@@ -301,24 +300,46 @@ class SqliteSink:
             if replaces and before is not None and not run.complete:
                 return
             staged = staging(self._table, run.task, run.run)
-            fills = columns_of(db, staged) or _is_staged(db, self._table, run)
+            fills = columns_of(db, staged) or is_staged(db, self._table, run)
             if replaces and before is None and fills and has_rows(db, self._table):
                 raise Permanent(
                     f"table {self._table!r} of {self._path!r} has rows of its own, which a full run would delete; "
                     "give it another table, or empty this one, and retry",
                     code="table-taken",
                 )
-            _move(db, self._table, staged, run, replaces=replaces)
+            move(db, self._table, staged, run, replaces=replaces)
             self._remember(db, run)
 
-    def _look(self, db: sqlite3.Connection, run: RunSummary) -> None:
-        """Raises Retryable if a shard has left no trace of what it wrote: somebody removed the file."""
-        found = db.execute(
-            "SELECT shard FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
+    def _refuse_late(self, db: sqlite3.Connection, run: RunSummary, before: tuple[int, str]) -> None:
+        """A newer run was published: raises Permanent if rows of this one would be missing beside its own."""
+        if run.replaces or before[0] != run.generation:
+            return
+        given_up = db.execute(
+            "SELECT shard FROM _collect_positions"
+            " WHERE task = ? AND target = ? AND run = ? AND position IS NULL",
             (run.task, self._table, run.run),
         ).fetchall()
-        lost = sorted({*run.shards} - {shard for (shard,) in found})
-        if lost and run.records:
+        waiting = filled(db, staging(self._table, run.task, run.run))
+        if not waiting.union(shard for (shard,) in given_up).isdisjoint(run.shards):
+            raise Permanent(
+                f"{self._path}, table {self._table}: run {run.run} was followed by run {before[1]}, which was "
+                "published first; what it collected was given up: submit the task again",
+                code="superseded",
+            )
+
+    def _look(self, db: sqlite3.Connection, run: RunSummary) -> None:
+        """Raises Retryable if a shard has left no trace, and records are missing: somebody removed the file.
+
+        Either alone may be: older programs leave no row of an empty shard, of several sinks each refuses others.
+        """
+        found = dict(
+            db.execute(
+                "SELECT shard, records FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
+                (run.task, self._table, run.run),
+            )
+        )
+        lost = sorted({*run.shards} - {*found})
+        if lost and sum(found.values()) < run.records:
             raise Retryable(
                 f"{self._path}, table {self._table}: what the run has committed there (shard {lost[0]}) was removed; "
                 "put it back and retry, or submit the task again",
@@ -338,53 +359,27 @@ class SqliteSink:
         ).fetchall()
         for (name,) in older:
             if _order((0, name)) < _order((0, run.run)):
-                db.execute(f"DROP TABLE IF EXISTS {quoted(staging(self._table, run.task, name))}")
-                db.execute(
-                    "DELETE FROM _collect_positions WHERE task = ? AND target = ? AND run = ?",
-                    (run.task, self._table, name),
-                )
+                self._give_up(db, run, name)
 
-
-def staging(table: str, task: str, run: str) -> str:
-    """The table that a run fills until it is published."""
-    digest = hashlib.blake2b(f"{task}\0{run}".encode(), digest_size=6).hexdigest()
-    return f"{table}__{digest}"
+    def _give_up(self, db: sqlite3.Connection, run: RunSummary, older: str) -> None:
+        """Nothing stays of an older run but the places of shards whose rows were not published: see `_refuse_late`."""
+        staged, place = staging(self._table, run.task, older), (run.task, self._table, older)
+        for shard in () if run.replaces else filled(db, staged):
+            db.execute(
+                "UPDATE _collect_positions SET position = NULL"
+                " WHERE task = ? AND target = ? AND run = ? AND shard = ?",
+                (*place, shard),
+            )
+        db.execute(f"DROP TABLE IF EXISTS {quoted(staged)}")
+        db.execute(
+            "DELETE FROM _collect_positions"
+            " WHERE task = ? AND target = ? AND run = ? AND position IS NOT NULL",
+            place,
+        )
 
 
 def encoded(position: Position) -> bytes:
     return msgspec.json.encode(position, order="deterministic")
-
-
-def _move(db: sqlite3.Connection, table: str, staged: str, run: RunSummary, *, replaces: bool) -> None:
-    """The staged rows of the run's shards into the table, whose indexes and views stay.
-
-    What is there gives way if the run replaces it, unless the run is an upsert: that has no second table.
-    """
-    fresh = [name for low, name in columns_of(db, staged).items() if low != SHARD]
-    if not fresh and not _is_staged(db, table, run):
-        return
-    if replaces and columns_of(db, table):
-        db.execute(f"DELETE FROM {quoted(table)}")
-    if not fresh:
-        return
-    known = ensure_table(db, table, fresh, [])
-    target = ", ".join(quoted(known[name.lower()]) for name in fresh)
-    source = ", ".join(map(quoted, fresh))
-    for shard in sorted(run.shards):
-        where = f"FROM {quoted(staged)} WHERE {SHARD} = ?"
-        db.execute(f"INSERT INTO {quoted(table)} ({target}) SELECT {source} {where}", (shard,))
-        db.execute(f"DELETE {where}", (shard,))
-    if not db.execute(f"SELECT 1 FROM {quoted(staged)} LIMIT 1").fetchone():
-        db.execute(f"DROP TABLE {quoted(staged)}")
-
-
-def _is_staged(db: sqlite3.Connection, table: str, run: RunSummary) -> bool:
-    """Whether the run's shards write to a second table, though none has had a record."""
-    found = db.execute(
-        "SELECT staged FROM _collect_targets WHERE task = ? AND target = ? AND run = ?",
-        (run.task, table, run.run),
-    ).fetchone()
-    return found is not None and bool(found[0])
 
 
 def _order(run: tuple[int, str]) -> tuple[int, Any, str]:

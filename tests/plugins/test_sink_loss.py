@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from plugins.api import Batch, Permanent, Retryable, RunSummary, Sink, SinkContext
+from plugins.sinks.durable import aside
 from plugins.sinks.jsonl import JsonlSink
 from plugins.sinks.sqlite import SqliteSink
 from plugins.testing import FolderRoots, made_up, multiset, plugin_context
@@ -115,6 +116,18 @@ async def test_a_shard_that_had_nothing_to_write_is_not_missed(tmp_path: Path, k
     await publish(tmp_path, kind, "a", "b")
 
 
+async def test_an_empty_shard_of_an_older_program_is_not_missed(tmp_path: Path) -> None:
+    """That left no row of a shard that had nothing to commit."""
+    await committed(tmp_path, sqlite, "a", ROWS, "append")
+    empty = await opened(tmp_path, sqlite, "b")
+    await empty.shutdown()
+    with contextlib.closing(sqlite3.connect(tmp_path / "out/x.db")) as db:
+        db.execute("DELETE FROM _collect_positions WHERE shard = 'b'")
+        db.commit()
+    await publish(tmp_path, sqlite, "a", "b")
+    assert table_stored(tmp_path / "out/x.db", "rows") == ROWS
+
+
 @pytest.mark.parametrize("replaces", [True, False])
 async def test_a_table_with_rows_of_its_own_is_not_emptied(tmp_path: Path, replaces: bool) -> None:
     (tmp_path / "out").mkdir()
@@ -153,6 +166,18 @@ async def test_a_publish_that_a_full_disk_stops_has_published_nothing(tmp_path: 
         assert not list((base / "out/_commits").glob("*/@published*")), f"room for {room} files"
     assert room > 2
     assert jsonl_stored(base / "out") == ROWS
+
+
+def test_a_full_disk_keeps_nothing_of_what_it_did_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no room"):
+        aside(tmp_path, b"x" * 1000)
+    assert list(tmp_path.iterdir()) == []
 
 
 class FullDisk:

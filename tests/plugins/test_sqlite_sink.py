@@ -97,6 +97,33 @@ async def test_an_older_run_cannot_commit_once_a_newer_has_opened(tmp_path: Path
     assert stored(tmp_path) == ROWS[:3]
 
 
+async def test_a_run_is_not_published_silently_once_a_later_one_was(tmp_path: Path) -> None:
+    """Its rows are gone: of a run that adds rows, they would be missing beside those of the later."""
+    await put(await opened(tmp_path, R1), ROWS[:1])
+    await put(await opened(tmp_path, R2), ROWS[1:2])
+    await publish(tmp_path, R2)
+    for later in (R2, R3):
+        with pytest.raises(Permanent, match="followed by") as caught:
+            await publish(tmp_path, R1)
+        assert caught.value.code == "superseded"
+        if later == R2:
+            await put(await opened(tmp_path, R3), ROWS[2:3])
+            await publish(tmp_path, R3)
+    await publish(tmp_path, R2)
+    assert stored(tmp_path) == ROWS[1:3]
+
+
+@pytest.mark.parametrize("mode", ["upsert", "append"])
+async def test_a_run_that_was_published_may_be_published_again_after_a_later_one(
+    tmp_path: Path, mode: str
+) -> None:
+    for at, run in enumerate((R1, R2)):
+        await put(await opened(tmp_path, run, key=("id",), mode=mode), ROWS[at : at + 1])
+        await publish(tmp_path, run)
+    await publish(tmp_path, R1)
+    assert stored(tmp_path) == ROWS[:2]
+
+
 async def test_data_and_position_are_one_transaction(tmp_path: Path) -> None:
     with_rules = "CREATE TABLE rows (id INTEGER CHECK (id < 5))"
     (tmp_path / "out").mkdir()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from aiohttp import ClientSession
 
-from node.api import crowd
+from node.api import batch, crowd
 from node.api.crowd import FREE, Crowd
 from node.service import Refused
 from tests.node.api.conftest import Server, serve
@@ -132,6 +132,19 @@ async def test_a_small_task_is_taken_while_long_bodies_have_all_the_room(
         assert answer.status == 503
     async with http.post("/v1/tasks", json=TASK) as answer:
         assert answer.status == 201
+
+
+async def test_a_batch_that_takes_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "BATCH_TIMEOUT", 1e-9)
+    server = await serve()
+    head = "POST /v1/tasks/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+    reader, writer = await connect(server, f"{head}Content-Length: 9\r\n\r\n\n")
+    async with asyncio.timeout(5):
+        answer = await reader.readuntil(b"}")
+    assert b" 408 " in answer
+    assert b"not all of it within 1e-09 s" in answer
+    writer.close()
+    await server.stop()
 
 
 @pytest.fixture
