@@ -74,9 +74,9 @@ class DrainWorld(World):
         assert not core.leases.counted, "it still votes on leases"
 
 
-@pytest.mark.parametrize("seed", range(1, 13))
+@pytest.mark.parametrize("seed", range(1, 9))
 def test_a_drained_node_is_scrapped_without_loss(seed: int) -> None:
-    world = DrainWorld(seed, seconds=30.0, faults=FAULTS)
+    world = DrainWorld(seed, seconds=30.0, faults=FAULTS, counted=False)
     print(f"seed {seed} faults={world.enabled}")
     world.run()
     assert world.hits["slot safe"]

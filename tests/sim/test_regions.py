@@ -195,9 +195,9 @@ def test_the_tasks_of_a_region_that_is_no_more_are_kept_and_run_by_all(seed: int
         assert sum(node.entry_of(task.slot, task.batch) is not None for node in planet.world.members) >= 3
 
 
-@pytest.mark.parametrize("seed", range(1, 11))
+@pytest.mark.parametrize("seed", range(1, 7))
 def test_invariants_hold_under_faults_in_three_regions(seed: int) -> None:
     """All that one region must bear: cuts of any shape, crashes, lost disks, wrong clocks."""
-    world = World(seed, nodes=6, regions=REGIONS, slots=8)
+    world = World(seed, nodes=6, regions=REGIONS, slots=8, counted=False)
     print(f"seed {seed}; faults: {', '.join(world.enabled)}")
     world.run()
