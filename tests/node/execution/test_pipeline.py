@@ -147,6 +147,13 @@ async def test_replay_runs_letters_in_place_of_the_source(bench: Bench, store: S
     assert [letter.position for letter in letters(bench)] == [[2, 1, 0]]
 
 
+async def test_a_letter_that_is_home_keeps_its_number_in_a_replay(bench: Bench, store: Stores) -> None:
+    sink, held = store()
+    report = await bench.run(job({}, {**sink, "refuse": [7]}, letters=(None, {"n": 5}, {"n": 7}, None)))
+    assert (report.state, report.position, report.counts.read, held.all()) == ("done", 4, 2, [5])
+    assert [letter.position for letter in letters(bench)] == [[3, 1, 0]]
+
+
 async def test_the_last_report_of_a_replay_names_all_that_failed_again(bench: Bench, store: Stores) -> None:
     sink, held = store()
     bench.cadence = Cadence(commit_letters=2, commit_bytes=1)
