@@ -3,7 +3,8 @@
 Without a token anybody on the host may connect, and a connection that says nothing costs its sender nothing.
 So nobody is turned away at the door: who comes in when the node is full takes the place of the connection that
 has been open longest without a request under way, and of the oldest of all where each has one. A client asks
-as soon as it is connected, so those give way that only hold a place.
+as soon as it is connected, so those give way that only hold a place. With TLS a connection is one when its handshake
+is over: until then, for `listening.HANDSHAKE` at most, it is not known here, and costs an open file.
 """
 
 import asyncio

@@ -29,8 +29,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     `spec`: the canonical JSON of the task's spec. `resume`: the ledger's checkpoint, a hint; the sink
     decides. `rate`: this shard's share of the task's `limits.rate`, units per second. `dead_budget`: how
     many dead letters this shard may still make before it fails. `letters`: for a replay of dead letters,
-    the records to run through transforms and sinks in place of the source (positions are 1..n). `plan`:
-    the shard. `pause`: it runs only under its slot's lease (`on_partition = "pause"`).
+    the records to run through transforms and sinks in place of the source (positions are 1..n; None: it is
+    not to be run). `plan`: the shard. `pause`: it runs only under its slot's lease (`on_partition = "pause"`).
     """
 
     key: JobKey

@@ -148,7 +148,8 @@ class LetterSource:
     """The collector of a replay: the letters' records in place of the source, at positions 1 to n.
 
     Each is a batch of its own, so that the position of a letter that is set aside again begins with its
-    number. What the source could not read is text still, and no record, unless somebody has edited it.
+    number. What the source could not read is text still, and no record, unless somebody has edited it. None: a
+    letter that another replay has brought home, which keeps its number.
     """
 
     inline = True
@@ -167,7 +168,9 @@ class LetterSource:
         done: int | None = context.resume
         for number in range((done or 0) + 1, len(self._records) + 1):
             record = self._records[number - 1]
-            if isinstance(record, dict):
+            if record is None:
+                yield Batch(self._stream, [], done, number)
+            elif isinstance(record, dict):
                 yield Batch(self._stream, [record], done, number)
             else:
                 rejected = [Rejected(record, "is not an object; edit it and replay that", "not-an-object")]

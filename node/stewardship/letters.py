@@ -67,9 +67,21 @@ def left(request: Request, facts: TaskFacts) -> list[dict[str, object]]:
     return [item for item in request.arguments.get("letters", ()) if item.get("id") in listed]
 
 
-def replayed(originals: list[dict[str, object]], reported: Iterable[DeadLetter]) -> set[str]:
-    """Ids of the originals that a replay set aside again. A replay's positions count its letters from 1."""
-    again = set()
+def records(request: Request, facts: TaskFacts) -> tuple[object, ...]:
+    """What an executor replays, in the order of the request; None in the place of a letter that is home.
+
+    So each keeps its number, which is its position, in every attempt. A null goes as text: that is no record either.
+    """
+    waiting = {item["id"] for item in left(request, facts)}
+    return tuple(
+        ("null" if item["record"] is None else item["record"]) if item.get("id") in waiting else None
+        for item in request.arguments.get("letters", ())
+    )
+
+
+def replayed(request: Request, reported: Iterable[DeadLetter]) -> set[str]:
+    """Ids of the letters that a replay set aside again. Its positions count the letters of the request from 1."""
+    originals, again = request.arguments.get("letters", ()), set()
     for letter in reported:
         index = letter.position[0] if isinstance(letter.position, list | tuple) else letter.position
         if isinstance(index, int) and 1 <= index <= len(originals):

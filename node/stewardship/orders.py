@@ -2,7 +2,7 @@
 
 from node.execution.jobs import Job
 from node.schema import RangeSpec
-from node.stewardship.letters import left
+from node.stewardship.letters import records
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.work import TaskWork
 from plugins.api import Range, ShardPlan, Since
@@ -31,9 +31,7 @@ def job_of(work: TaskWork, run: RunWork, shard: ShardWork, *, nodes: int) -> Job
         resume=shard.position,
         rate=shard.rate,
         dead_budget=max(0, spec.errors.max - run.with_letters) if spec.errors.dead_letters else 0,
-        letters=tuple(item["record"] for item in left(run.request, work.facts))
-        if run.request.kind == "letters"
-        else (),
+        letters=records(run.request, work.facts) if run.request.kind == "letters" else (),
         shards=tuple(sorted(key for key, s in run.shards.items() if s.state == "succeeded" or run.solo)),
         complete=not run.failed(),
         records=run.totals().written,

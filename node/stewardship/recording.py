@@ -135,7 +135,7 @@ class Recording:
         # again
         if report.state != "done" or report.counts.read < len(originals):
             return
-        again = replayed(originals, report.letters)
+        again = replayed(run.request, report.letters)
         cleared = [str(item["id"]) for item in originals if item["id"] not in again]
         if cleared:
             self.table.write_for(work, "x", run.name, Cleared(cleared), numbered=True)

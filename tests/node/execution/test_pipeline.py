@@ -141,10 +141,10 @@ async def test_many_letters_travel_in_portions(bench: Bench, store: Stores) -> N
 async def test_replay_runs_letters_in_place_of_the_source(bench: Bench, store: Stores) -> None:
     sink, held = store()
     report = await bench.run(
-        job({"total": 99}, {**sink, "refuse": [7]}, letters=({"n": 5}, {"n": 7}, {"n": 6}))
+        job({"total": 99}, {**sink, "refuse": [7]}, letters=({"n": 5}, None, {"n": 7}, {"n": 6}))
     )
-    assert (report.state, report.position, held.all()) == ("done", 3, [5, 6])
-    assert [letter.position for letter in letters(bench)] == [[2, 1, 0]]
+    assert (report.state, report.position, report.counts.read, held.all()) == ("done", 4, 3, [5, 6])
+    assert [letter.position for letter in letters(bench)] == [[3, 1, 0]]
 
 
 async def test_the_last_report_of_a_replay_names_all_that_failed_again(bench: Bench, store: Stores) -> None:
