@@ -36,7 +36,10 @@ def play(
     except Exception as error:  # noqa: BLE001 -- a crash of the code under test is a finding like any other
         where = traceback.extract_tb(error.__traceback__)[-1]
         failure = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
-    return Result(seed, world.hits, failure, world.clock.now, world.network.digest() if logged else "")
+    result = Result(seed, world.hits, failure, world.clock.now, world.network.digest() if logged else "")
+    del world
+    gc.collect()  # a world is full of cycles; those of many seeds take their time to be freed at the end of a process
+    return result
 
 
 def tune() -> None:
