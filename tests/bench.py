@@ -6,12 +6,12 @@ clients, too, run here.
 
 Three runs with 100,000 tasks, 2 cores, Python 3.11.7:
 
-- tasks, 1 node, durability 1: 21,512, 21,109 and 20,897/s submitted, 13,478, 13,287 and 13,176/s completed (mark
-  10,000); control p99 31, 33 and 33 ms (mark 100)
-- tasks, 3 nodes, durability 2: 19,409, 18,005 and 18,712/s submitted, 17,421, 16,309 and 17,007/s completed; control
-  p99 87, 90 and 80 ms
-- records, CSV to JSONL, 1 node: 266,596, 242,307 and 259,740/s; control p99 10 to 12 ms
-- idle, profile lan: 1 node 69 MB and 0.8 to 1.0 % of a core; 3 nodes 70 MB and 1.0 to 1.2 % each
+- tasks, 1 node, durability 1: 18,059, 18,059 and 17,808/s submitted, 16,394, 15,066 and 16,193/s completed (mark
+  10,000); control p99 48, 48 and 52 ms (mark 100)
+- tasks, 3 nodes, durability 2: 25,256, 26,116 and 25,412/s submitted, 22,292, 22,958 and 22,351/s completed; control
+  p99 65, 68 and 63 ms
+- records, CSV to JSONL, 1 node: 324,359, 351,741 and 340,368/s; control p99 53 to 58 ms
+- idle, profile lan: 1 node 72 MB and 0.8 to 0.9 % of a core; 3 nodes 73 MB and 1.0 to 1.1 % each
 """
 
 import argparse
