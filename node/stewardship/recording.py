@@ -254,7 +254,7 @@ class Recording:
         fact = run.fact(state, finished_ms=self.table.wall_ms, cursor=cursor, error=error)
         self.table.write_for(work, "r", run.name, fact)
         work.run = None
-        work.over.add(run.name)
+        work.end(run.name)
         self.finished_tasks += 1
         self.ended.append(work)
         self.table.notice(work, state, run=run.name, error=error or None)

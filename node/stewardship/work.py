@@ -95,9 +95,17 @@ class TaskWork:
     def _recorded(self, run: str) -> bool:
         if run == FIRST_RUN and self.id.place in self.entry.done:
             return True
+        return self._state(run) in join.TERMINAL
+
+    def _state(self, run: str) -> str | None:
+        """Of a run, as the ledger has it."""
         facts = self.facts.runs.get(run)
         known = join.run_fact(facts.facts) if facts is not None else None
-        return known is not None and known.state in join.TERMINAL
+        return known.state if known is not None else None
+
+    def end(self, run: str) -> None:
+        """It has ended here; of those before it only what the ledger does not have yet is remembered."""
+        self.over = {run, *(name for name in self.over if not self._recorded(name))}
 
     def requests(self) -> list[Request]:
         """Runs that were asked for, in order: the submit, what users asked later, what is due by schedule,
@@ -120,17 +128,14 @@ class TaskWork:
     def next_request(self) -> Request | None:
         """What is to be begun, or taken over: also what is cancelled, while the ledger says that it runs."""
         for request in self.requests():
-            if not self.finished(request.run) and (not self.cancelled(request) or self._runs(request.run)):
+            if not self.finished(request.run) and (
+                not self.cancelled(request) or self._state(request.run) == "running"
+            ):
                 return request
         return None
 
     def cancelled(self, request: Request) -> bool:
         return not self.scheduled if request.kind == "schedule" else self.desired.cancelled(request)
-
-    def _runs(self, run: str) -> bool:
-        facts = self.facts.runs.get(run)
-        known = join.run_fact(facts.facts) if facts is not None else None
-        return known is not None and known.state == "running"
 
     def leasable(self, now: float) -> ShardWork | None:
         """The next unit that could be leased now."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from node.tuning import freeze_loaded, tune_interpreter
 from tests.sim import coverage
 from tests.sim.world import World
 
@@ -43,10 +44,9 @@ def play(
 
 
 def tune() -> None:
-    """Fewer garbage collections, as `node.app` does."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    """As a node is."""
+    tune_interpreter()
+    freeze_loaded()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
