@@ -17,8 +17,9 @@ from node.serving.driver import Driver
 from node.serving.routes import Routes
 from node.verification import comparing
 from node.verification.answers import Answers
+from node.verification.archives import ArchiveCheck
 from node.verification.disk import DiskCheck
-from node.verification.findings import of_folder, of_gap, of_log, unchecked
+from node.verification.findings import of_archive, of_folder, of_gap, of_log, unchecked
 from node.verification.mending import Mender
 from node.verification.outputs import FolderCheck
 from sharding.region import slot_in
@@ -40,8 +41,10 @@ class Verifier:
         self._check = DiskCheck(driver)
         self._answers = Answers(core, driver)
         self._mender = Mender(driver)
+        self._archives = ArchiveCheck(core, driver, self.ask)
         self._folders = FolderCheck(roots)
         driver.on_damage = self._mender.heal
+        driver.on_rot = self._archives.heal
         self.routes = Routes(core)
 
     def operations(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
@@ -50,6 +53,8 @@ class Verifier:
             "verify-log": self._check.log, "verify-files": self._check.files, "verify-behind": self._check.behind,
             "verify-slots": self._answers.slots, "verify-heads": self._answers.heads,
             "verify-tasks": self._answers.tasks, "verify-folder": self._folders.folder, "mend": self._mender.mend,
+            "verify-archive": self._archives.rows, "mend-archive": self._archives.mend,
+            "archived-row": self._archives.row,
         }  # fmt: skip
 
     async def ask(self, node: NodeId, operation: str, arguments: dict[str, Any]) -> Any:
@@ -72,7 +77,7 @@ class _Verification:
         self._left: set[NodeId] = set()
 
     async def lines(self) -> AsyncIterator[VerifyLine]:
-        for stage in (self._logs, self._replicas, self._outputs):
+        for stage in (self._logs, self._archives, self._replicas, self._outputs):
             async for line in stage():
                 if line.finding is not None:
                     self._count(line.finding)
@@ -127,6 +132,32 @@ class _Verification:
                 yield VerifyLine(stage="logs", finding=finding)
         for behind in await self._verifier.ask(node, "verify-behind", {}):
             yield VerifyLine(stage="logs", finding=of_gap(node, behind))
+
+    # ---- archives
+
+    async def _archives(self) -> AsyncIterator[VerifyLine]:
+        nodes = self._nodes()
+        for done, node in enumerate(nodes):
+            try:
+                async for line in self._archive_of(node, done, len(nodes)):
+                    yield line
+            except (NoAnswer, Refused) as error:
+                yield VerifyLine(stage="archives", finding=unchecked(node, error))
+
+    async def _archive_of(self, node: NodeId, done: int, total: int) -> AsyncIterator[VerifyLine]:
+        at: Any = [-1, ""]
+        while at is not None:
+            answer = await self._verifier.ask(node, "verify-archive", {"at": at})
+            self._summary.archived += answer["rows"]
+            self._summary.bytes += answer["bytes"]
+            for slot, batch, why in answer["damaged"]:
+                mended = None
+                if self._repair:
+                    mended = await self._verifier.ask(node, "mend-archive", {"slot": slot, "batch": batch})
+                finding = of_archive(node, answer["file"], slot, batch, why, mended)
+                yield VerifyLine(stage="archives", finding=finding)
+            at = answer["next"]
+            yield VerifyLine(stage="archives", done=done, total=total)
 
     # ---- replicas
 
