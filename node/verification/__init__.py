@@ -8,7 +8,7 @@ logs      every record of each node's log is read again (`disk`): its checksum, 
           fetched by anti-entropy, and named here as long as it is missing.
 archives  every row and base of each node's archive is read again (`state.storage.audit`): its checksum, and how the
           pages of the file fit together. Repair (`archives`): a base is written again from memory, a row is taken
-          from another replica.
+          from another replica. So is a row that another replica has archived and of which this one knows nothing.
 replicas  for each slot the heads and the content hash of every live replica (`comparing`). Heads that stay
           behind are repaired by anti-entropy once the logs are; equal heads with different content cannot come
           from messages that were lost, and are told with the remedy, never overwritten.

@@ -1,7 +1,8 @@
-"""This node's archive read again, and damaged rows taken from the replicas that have them sound.
+"""This node's archive read again, and rows that are damaged or gone taken from the replicas that have them sound.
 
 A base is in memory as well: it is written again from there. A row is not, and is asked for at the other replicas of its
-slot, one after the other; where none has it, it stays as it is, and is told. A node mends by itself a row that it finds
+slot, one after the other; where none has it, it is told. A row that another replica has archived, and of which this one
+knows nothing, is gone, unless its retention may have ended here. A node mends by itself a row that it finds
 damaged when it is asked for it.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 from structlog import get_logger
 
 from gossip.identity import NodeId
+from node.clock import wall_ms
 from node.core import Core
 from node.service import Refused
 from node.serving.calls import NoAnswer
@@ -24,6 +26,8 @@ log = get_logger(__name__)
 
 SLICE = 200
 """Rows of one answer; of 500 tasks each, about 20 ms of reading."""
+MARGIN = 3600.0
+"""Seconds before the end of a row's retention in which it may be gone already: by another clock, or on the way."""
 PAUSE = 60.0
 """Seconds until a row that could not be mended is tried again by itself."""
 
@@ -46,6 +50,22 @@ class ArchiveCheck:
             "next": found.next and list(found.next), "rows": found.rows, "bytes": found.size, "file": str(path),
             "damaged": [list(damage) for damage in found.damaged],
         }  # fmt: skip
+
+    async def batches(self, arguments: dict[str, Any]) -> Any:
+        """`slot -> comparing.Batches` of `[first, last)`."""
+        keeping, found = self._driver.keeping, dict[int, Any]()
+        since = wall_ms() - int((keeping.pace.retention - MARGIN) * 1000)
+        for slot in range(arguments["first"], arguments["last"]):
+            ledger = self._core.replicator.ledgers.get(slot)
+            if ledger is None:
+                continue
+            rows = [
+                (row.batch, None if row.lasting else row.ended_ms) for row in keeping.archive.outlines(slot)
+            ]
+            alive = [name for name, entry in ledger.batches.items() if entry.parts]
+            found[slot] = [since, rows, alive]
+            await asyncio.sleep(0)
+        return found
 
     async def row(self, arguments: dict[str, Any]) -> Any:
         """The row of an archived batch, None where this node has none that is sound."""

@@ -73,6 +73,16 @@ def of_archive(
     )
 
 
+def of_loss(node: str, slot: int, batch: str, other: str, mended: dict[str, Any] | None) -> Finding:
+    """Of an archived batch that is gone from a node, and that another one has."""
+    repaired = mended is not None and bool(mended["mended"])
+    where = shown(slot, LOCAL)
+    return Finding(
+        kind="archive", node=node, slot=where, repaired=repaired, remedy="" if repaired else "collect verify --repair",
+        what=f"the tasks of batch {where}-{batch} are gone from its archive; node {other} has them",
+    )  # fmt: skip
+
+
 def of_gap(node: str, behind: Sequence[Any]) -> Finding:
     slot, author, first, waiting = behind
     return Finding(

@@ -108,9 +108,9 @@ async def test_what_is_archived_is_verified(tmp_path: Path) -> None:
 
 
 def rot(node: Node, change: str) -> None:
-    """Its disk gives back something else than what was written."""
+    """Its disk gives back something else than what was written: of bases, and of rows by this statement."""
     with contextlib.closing(sqlite3.connect(node.data / "archive.sqlite", timeout=10)) as db:
-        db.execute(f"update archived set {change}")
+        db.execute(change)
         db.execute("update base set data = x'00'")
         db.commit()
 
@@ -124,7 +124,7 @@ async def test_what_is_damaged_is_taken_from_another_replica(tmp_path: Path) -> 
         seen = await look(mesh.nodes[0], task.id)
         run, broken = seen.run, next(node for node in mesh.nodes if node.id == seen.steward)
         other = next(node for node in mesh.nodes if node is not broken)
-        rot(broken, "ended_ms = ended_ms + 1")
+        rot(broken, "update archived set ended_ms = ended_ms + 1")
         code, findings, _ = await verify(other)
         assert code == 1
         told = [finding["node"] for finding in findings if finding["kind"] == "archive"]
@@ -136,13 +136,19 @@ async def test_what_is_damaged_is_taken_from_another_replica(tmp_path: Path) -> 
         await until(mended, "the base is written again, the row taken from another node", 20, 0.3)
         assert (await verify(other))[:2] == (0, [])
 
-        rot(broken, "data = x'00'")
+        rot(broken, "update archived set data = x'00'")
 
         async def itself() -> bool:
             return (await look(broken, task.id)).run == run
 
         await until(itself, "it mends the row that it was asked for", 20, 0.3)
         await until(mended, "the base is written again", 20, 0.3)
+
+        rot(broken, "delete from archived")
+        code, findings, _ = await verify(other, "--repair")
+        assert code == 0
+        assert any(finding["what"].endswith("has them") for finding in findings)
+        assert archived(broken)
         await broken.kill()
         await broken.start()
         await mesh.ready()
