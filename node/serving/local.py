@@ -23,8 +23,8 @@ from state.model import Wish
 MAX_REPLAY = 512 << 10
 """Bytes of the records of one replay: they travel as one fact, and no fact may be larger than 1 MiB."""
 ANEW = (
-    "source, sinks, transforms, mode or incremental have changed: the next run begins anew, without cursor and "
-    "coverage, and what it publishes takes the place of all that was collected before (upsert keeps it)"
+    "source, sinks, transforms, mode, incremental or the range's field have changed: the next run begins anew, without "
+    "cursor and coverage, and what it publishes takes the place of all that was collected before (upsert keeps it)"
 )
 WISHES = frozenset({"pause", "resume", "cancel", "delete"})
 
@@ -335,7 +335,8 @@ def _chosen(letters: list[DeadLetterItem], details: dict[str, Any]) -> list[dict
 
 def _identity(spec: TaskSpec) -> Any:
     """What makes another result of it: a change of these begins a new generation."""
-    return (spec.source, spec.sink, spec.transform, spec.mode, spec.incremental)
+    covers = None if spec.range is None else spec.range.field  # coverage speaks of its values
+    return (spec.source, spec.sink, spec.transform, spec.mode, spec.incremental, covers)
 
 
 def _without_range(spec: TaskSpec) -> dict[str, Any]:
