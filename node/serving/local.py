@@ -260,8 +260,10 @@ class Local:
             spec = decode_spec(details["spec"])
             if spec.name != reader.entry.name or spec.tenant != reader.entry.tenant:
                 raise refuse(409, "identity", "a task keeps its name and tenant; submit another task instead")
-            fresh = int(_identity(spec) != _identity(reader.effective.spec))
-            return [wish("replace", {"spec": details["spec"], "generation": fresh})]
+            before = reader.effective.spec
+            fresh = int(_identity(spec) != _identity(before))
+            timed = (spec.schedule, spec.timezone) != (before.schedule, before.timezone)
+            return [wish("replace", {"spec": details["spec"], "generation": fresh, "rescheduled": timed})]
         if action == "retry":
             return self._retry(reader, details, wish, arguments["key"])
         raise refuse(400, "action", f"unknown action {action!r}")
