@@ -248,7 +248,10 @@ class Local:
                 if action == "cancel" and state == "cancelled":
                     return []
                 raise refuse(409, "over", f"the task is {state}; there is nothing to {action}")
-            return [] if action == "resume" and state != "paused" else [wish(action, {})]
+            if action == "resume" and state in TERMINAL and not reader.desired.paused:
+                return []
+            # a resume in any other state: the pause may be known elsewhere, and not yet here
+            return [wish(action, {})]
         if action == "patch":
             names = {"priority": "priority", "limits": "limits", "retry": "retry-policy"}
             return [
