@@ -4,7 +4,7 @@ Positions have no order that a pipeline could know; only equality. Two rules do 
 
 - Sinks commit in the order of the spec, each only after the one before it. Hence the position of a sink is
   never ahead of that of a sink before it, and the last sink's position is the least: the shard resumes there.
-- A sink that is further ahead is fed from the first batch on that starts exactly at its position (the
+- A sink that is further ahead than the reading is fed from the first batch on that starts exactly at its position (the
   usual case: batches are cut alike). If no batch did, it stands where it stood when the source has ended,
   and the source is read once more from there for that sink alone. Nothing is lost or doubled in either
   case, at worst read twice.
@@ -70,11 +70,10 @@ class Outlets:
     def positions(self) -> list[Position]:
         return [outlet.position for outlet in self._all]
 
-    def begin(self) -> Position | None:
-        """Start a reading: the position to read from, for the last sink that has not been read for yet."""
-        at = next(outlet.position for outlet in reversed(self._all) if not outlet.finished)
-        self.join(at)
-        return at
+    @property
+    def least(self) -> Position:
+        """Where the last sink stands that has not been read for yet."""
+        return next(outlet.position for outlet in reversed(self._all) if not outlet.finished)
 
     def join(self, start: Position) -> None:
         """Sinks that stand exactly at `start` take part from here on."""

@@ -30,8 +30,8 @@ class Progress:
         self._field = job.since.field if job.since else None
         self._reported = now
         self._live = Counts()
-        self._open_high: Any = None
-        self._high: Any = None
+        self._open_high: Any = job.high
+        self.high: Any = job.high
         self._held: int | None = None
         self._ready: list[DeadLetter] = []
         self.letters = Letters(
@@ -74,7 +74,7 @@ class Progress:
         """All that was read so far; `moved`: the least position of all sinks is now `to`."""
         self._live.dead = self.letters.made
         self.counts = msgspec.structs.replace(self._live)
-        self._high = self._open_high
+        self.high = self._open_high
         self._ready += self.letters.take()
         if moved:
             self.position = to
@@ -83,7 +83,7 @@ class Progress:
         """Forget what is not committed."""
         self.letters.drop_open()
         self._live = msgspec.structs.replace(self.counts)
-        self._open_high = self._high
+        self._open_high = self.high
 
     def due(self, now: float) -> bool:
         return now - self._reported >= self._cadence.report_seconds
@@ -97,7 +97,7 @@ class Progress:
         return {
             "position": self.position,
             "held": self._held,
-            "high": self._high,
+            "high": self.high,
             "letters": self._last_portion(),
             "counts": msgspec.structs.replace(self.counts),
         }
@@ -129,7 +129,7 @@ class Progress:
                 position=self.position,
                 counts=msgspec.structs.replace(self._live, written=self.counts.written),
                 held=self._held,
-                high=self._high,
+                high=self.high,
                 letters=letters,
             )
         )

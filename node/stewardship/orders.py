@@ -5,7 +5,7 @@ from node.schema import RangeSpec
 from node.stewardship.letters import records
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.work import TaskWork
-from plugins.api import Range, ShardPlan, Since
+from plugins.api import Range, ShardPlan
 from state.model import PlannedShard
 
 
@@ -23,9 +23,7 @@ def job_of(work: TaskWork, run: RunWork, shard: ShardWork, *, nodes: int) -> Job
         mode=spec.mode,
         range=_range(spec.range) if spec.range is not None else None,
         ranges=tuple((a, b) for a, b in run.ranges),
-        since=Since(spec.incremental.field, *run.since)
-        if spec.incremental is not None and run.since
-        else None,
+        since=run.lower_bound,
         hints={"shards": limits.shards or 4 * max(1, nodes)},
         plan=None if shard is run.step or run.solo else _shard_plan(shard.plan),
         resume=shard.position,
@@ -38,6 +36,7 @@ def job_of(work: TaskWork, run: RunWork, shard: ShardWork, *, nodes: int) -> Job
         replaces=spec.mode == "full" and run.request.kind != "letters",
         origin=run.origin,
         pause=work.pauses,
+        high=shard.high,
     )
 
 
