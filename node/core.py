@@ -132,6 +132,11 @@ class Core:
         slots = range(first, first + self.config.slots)
         return self.ownership.stewards(slots, self.replicator.ledgers, self._now)
 
+    def voters_in(self, region: str) -> int:
+        """How many vote on a slot of the region, or soon will: who has just joined is on a map within moments."""
+        soon = self.ownership.placement.owners(slot_in(region, 0))
+        return max(self.leases.maps.voters_in(region), len(soon))
+
     def steward_of_task(self, task: str) -> NodeId | None:
         found = parse(task)
         return self.steward_of(found.slot) if found is not None else None

@@ -219,8 +219,8 @@ class Drain(msgspec.Struct, kw_only=True):
 class Node(msgspec.Struct, kw_only=True):
     """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s, refused (handshakes, hellos and
     messages turned away), replica_lag_p99 (seconds from a write here until another replica's disk has it)}.
-    `draining`: it is to be emptied; `drain`: how far that is, where the node answered.
-    `reason`: why it is not ready.
+    `slots`: those that it stewards now. `draining`: it is to be emptied; `drain`: how far that is, where the node
+    answered. `reason`: why it is not ready.
     """
 
     id: str

@@ -73,7 +73,8 @@ class TaskReader:
         if request is not None and request.kind != "schedule":
             return "pending", held_back(self.core, self.work)
         if self.work.scheduled:
-            return "scheduled", self._last_reason()
+            waits = held_back(self.core, self.work) if request is not None else None
+            return "scheduled", waits or self._last_reason()
         return self._last()
 
     def _started(self, request: Request | None) -> bool:

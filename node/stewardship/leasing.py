@@ -14,11 +14,13 @@ from node.stewardship.backlog import Item
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.eligibility import Needs, refusals
 from node.stewardship.orders import job_of
+from node.stewardship.preparation import prepare
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.table import Table
 from node.stewardship.work import TaskWork, WorkKey, needs_of
 from sharding.balance import choose
 from sharding.key import TaskId, parse
+from state.join import Request
 from state.model import FIRST_RUN, Token
 
 BULK_AT_ONCE = 500
@@ -28,6 +30,8 @@ MAX_UNITS = 500
 """Jobs leased in one pump, for the same reason: about 5 ms."""
 LOST_AFTER = 5.0
 """Seconds after which a lease that its executor does not hold is given again."""
+HEARD_AFTER = 10.0
+"""Seconds for which a replica that came back is waited for, until its state and ours were equal once."""
 
 
 class Leasing:
@@ -49,17 +53,43 @@ class Leasing:
         self._keeper = keeper
         self.pausing: set[WorkKey] = set()
         """Works that run only under their slot's majority lease."""
+        self._awaiting: set[WorkKey] = set()
+        """Those of them that are to begin a run when there is the lease."""
 
     # ---- majority leases
 
+    def to_begin(self, work: TaskWork) -> Request | None:
+        """The run that is to begin now. One of a task that pauses begins with what all before it have left, which only
+        the side of a cut that has the majority knows: under the lease, and when the other replicas were heard.
+        """
+        request = work.next_request() if self.table.may_begin(work) else None
+        held = request is not None and work.pauses and not self._knows_all(work.id.slot)
+        (self._awaiting.add if held else self._awaiting.discard)(work.key)
+        return None if held else request
+
+    def _knows_all(self, slot: int) -> bool:
+        """The lease is ours, and what the other replicas wrote while they were away is here."""
+        replicas = self.table.ownership.live().intersection(self.table.ownership.placement.owners(slot))
+        return self._may_begin(slot) and all(self._heard(node) for node in replicas - {self.table.me})
+
+    def _heard(self, node: NodeId) -> bool:
+        """Whether we were equal since it came; one that always has something new is not waited for for ever."""
+        since = self.table.ownership.members[node].since
+        return node in self.table.replicator.synced or self.table.now > since + HEARD_AFTER
+
     def keep(self) -> None:
-        """Say which slots' leases are needed: those with a run of such a task."""
+        """Say which slots' leases are needed: those with a run of such a task, or with one that is to begin."""
         works = self.table.works
         self.pausing = {key for key in self.pausing if key in works and works[key].pauses}
         for work in (works[key] for key in self.pausing):
             if work.id.region != self.table.region and self.table.may_begin(work) and work.next_request():
                 self.table.wake(work, self.table.now)  # its home region was given up just now
-        wanted = {
+        self._awaiting &= self.pausing
+        for work in (works[key] for key in self._awaiting):
+            if self._knows_all(work.id.slot):
+                self.table.wake(work, self.table.now)
+        wanted = {key[0] for key in self._awaiting}
+        wanted |= {
             key[0] for key in self.pausing if (run := works[key].run) is not None and run.phase != "wait"
         }
         self._keeper.wanted = frozenset(wanted & self.table.mine.keys())
@@ -239,6 +269,9 @@ class Leasing:
 
     def _serve_work(self, work: TaskWork) -> int:
         run, shard = work.run, work.leasable(self.table.now)
+        if run is not None and shard is run.step and run.phase == "plan" and not run.origin:
+            prepare(self.table, work, run)  # anew: another may have begun it, on the far side of a cut
+            shard = work.leasable(self.table.now)
         if run is None or shard is None or (work.pauses and not self._may_begin(work.id.slot)):
             return 0
         node = self._node_for_solo(work.needs) if run.solo else self._node_for(work, shard)
