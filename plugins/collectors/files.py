@@ -235,19 +235,17 @@ class FileCollector:
     def _segments(self, context: CollectContext, *, several: bool) -> list[Segment]:
         """What is left of the shard."""
         shard, resume = context.shard, context.resume
-        options = self._options
+        where = (self._roots, self._options.path, self._options.compression)
         try:
             if several:
-                found = units(self._roots, options.path, options.compression)
                 name, at = resume or shard.start or ("", None)
-                return [
-                    Segment(unit, at if unit.name == name else None) for unit in found if unit.name >= name
-                ]
-            unit = unit_of(self._roots, options.path, options.compression, shard.key.rpartition("-")[2])
+                found = [unit for unit in units(*where) if unit.name >= name]
+                return [Segment(unit, at if unit.name == name else None) for unit in found]
+            unit = unit_of(*where, shard.key.rpartition("-")[2])
         except Permanent as error:
             if error.code != "source-missing":
                 raise
-            raise Retryable(f"path {options.path!r}: the file is gone", code=error.code) from None
+            raise Retryable(f"path {self._options.path!r}: the file is gone", code=error.code) from None
         if unit is not None:
             return [Segment(unit, shard.start if resume is None else resume, shard.end)]
         raise Permanent(
