@@ -180,6 +180,7 @@ class Core:
         self.leases.members(members, now)
         far = frozenset(node for node in live if members[node].meta.region != self.config.region)
         self.replicator.members(self.ownership.placement, live, now, far)
+        self.table.hearing.members(live, now)
         self.custody.placed(self.ownership.placement, live)
         self.executor.members(live)
         self.steward.members(sorted(gone))
@@ -301,6 +302,7 @@ class Core:
     def _clock(self, now: float, wall_ms: int) -> None:
         self._now = self.table.now = now
         self.table.wall_ms = wall_ms
+        self.table.hearing.clock(now)
 
     def _changed(self, slot: int, changes: list[Change], author: Writer) -> set[str]:
         if self._loading:

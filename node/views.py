@@ -155,7 +155,7 @@ class TaskReader:
         totals = live.totals() if live is not None else join.totals(facts)
         ended = known is not None and known.state in join.TERMINAL
         if known is not None and ended:
-            totals = _most(totals, known.totals)
+            totals = known.totals if known.published else _most(totals, known.totals)
         state = (
             known.state
             if known is not None and ended

@@ -30,8 +30,6 @@ MAX_UNITS = 500
 """Jobs leased in one pump, for the same reason: about 5 ms."""
 LOST_AFTER = 5.0
 """Seconds after which a lease that its executor does not hold is given again."""
-HEARD_AFTER = 10.0
-"""Seconds for which a replica that came back is waited for, until its state and ours were equal once."""
 
 
 class Leasing:
@@ -54,28 +52,27 @@ class Leasing:
         self.pausing: set[WorkKey] = set()
         """Works that run only under their slot's majority lease."""
         self._awaiting: set[WorkKey] = set()
-        """Those of them that are to begin a run when there is the lease."""
+        """Works that are to begin a run when all that is to be known for it is here."""
 
     # ---- majority leases
 
     def to_begin(self, work: TaskWork) -> Request | None:
-        """The run that is to begin now. One of a task that pauses begins with what all before it have left, which only
-        the side of a cut that has the majority knows: under the lease, and when the other replicas were heard.
+        """The run that is to begin now. It begins with the cursor or the coverage that all before it have left: when
+        the other replicas were heard, and, for a task that pauses, on the side of a cut that has the majority.
         """
         request = work.next_request() if self.table.may_begin(work) else None
-        held = request is not None and work.pauses and not self._knows_all(work.id.slot)
+        held = request is not None and not self._knows_all(work)
         (self._awaiting.add if held else self._awaiting.discard)(work.key)
         return None if held else request
 
-    def _knows_all(self, slot: int) -> bool:
-        """The lease is ours, and what the other replicas wrote while they were away is here."""
-        replicas = self.table.ownership.live().intersection(self.table.ownership.placement.owners(slot))
-        return self._may_begin(slot) and all(self._heard(node) for node in replicas - {self.table.me})
-
-    def _heard(self, node: NodeId) -> bool:
-        """Whether we were equal since it came; one that always has something new is not waited for for ever."""
-        since = self.table.ownership.members[node].since
-        return node in self.table.replicator.synced or self.table.now > since + HEARD_AFTER
+    def _knows_all(self, work: TaskWork) -> bool:
+        if work.pauses and not self._may_begin(work.id.slot):
+            return False
+        if work.effective.spec.mode == "full":
+            return True
+        owners = self.table.ownership.placement.owners(work.id.slot)
+        others = self.table.ownership.live().intersection(owners) - {self.table.me}
+        return all(self.table.hearing.heard(node, self.table.now) for node in others)
 
     def keep(self) -> None:
         """Say which slots' leases are needed: those with a run of such a task, or with one that is to begin."""
@@ -84,11 +81,11 @@ class Leasing:
         for work in (works[key] for key in self.pausing):
             if work.id.region != self.table.region and self.table.may_begin(work) and work.next_request():
                 self.table.wake(work, self.table.now)  # its home region was given up just now
-        self._awaiting &= self.pausing
+        self._awaiting &= works.keys()
         for work in (works[key] for key in self._awaiting):
-            if self._knows_all(work.id.slot):
+            if self._knows_all(work):
                 self.table.wake(work, self.table.now)
-        wanted = {key[0] for key in self._awaiting}
+        wanted = {key[0] for key in self._awaiting & self.pausing}
         wanted |= {
             key[0] for key in self.pausing if (run := works[key].run) is not None and run.phase != "wait"
         }

@@ -9,6 +9,7 @@ import pytest
 from gossip.member import State
 from node.views import TaskReader
 from sharding.key import parse
+from state.model import FIRST_RUN, Ended, Finished, Totals, key_of
 from tests.node.stewardship.desk import WALL, Desk, member, run_all, settle, spec
 from tests.node.stewardship.test_meshes import mesh, steward_of
 from tests.node.stewardship.test_pause import NAMES, TTL, Mesh
@@ -115,3 +116,26 @@ def test_the_lesser_side_begins_no_run_of_a_task_that_pauses(victim: str) -> Non
     net.see(frozenset())
     net.run(3 * TTL)
     assert any(desk.waiting("plan", task) for desk in net.desks)
+
+
+def test_a_published_run_counts_what_was_published_and_not_what_another_made_of_it_by_a_plan_of_his_own() -> (
+    None
+):
+    """`collect verify` compares this with the manifest."""
+    desk = Desk()
+    desk.join()
+    (task,) = desk.submit(spec("many"))
+    desk.plan(desk.one("plan"), "x")
+    desk.step()
+    desk.end(desk.one("shard"), written=3)
+    desk.step()
+    desk.end(desk.one("publish"))
+    desk.step()
+    at = parse(task)
+    assert at is not None
+    key = key_of("d", at.batch, at.place, FIRST_RUN, "other.1", 7)
+    ended = Ended("y", (0, "other", 1), "succeeded", totals=Totals(2, 2))
+    desk.core.write(at.slot, [(at.batch, key, Finished([ended]))], desk.now, desk.wall)
+    desk.flush()
+    (run,) = TaskReader(desk.core, at, WALL).runs()
+    assert run.records.written == 3
