@@ -18,7 +18,6 @@ import msgspec
 from node.execution.assembly import Assembly
 from node.execution.letters import Letters, Sieve
 from plugins.api import Batch, Position, RecordError, Sink
-from plugins.ordering import highest
 
 
 class Outlet:
@@ -56,18 +55,15 @@ class Outlets:
         self.step = ""
         self.held: int | None = None
         """records that the last sink held when it was opened, where it knows"""
-        self.high: Any = None
-        """the highest value of the incremental field that a sink held then, where one knows"""
 
     async def open(self) -> None:
-        spec, self.high = self._assembly.spec, None
+        spec = self._assembly.spec
         for index, chosen in enumerate(spec.sink):
             self.step = f"sink {chosen['plugin']}"
             sink = await self._assembly.sink(index)
             outlet = Outlet(sink, self.step, 1 + len(spec.transform) + index)
             self._all.append(outlet)
             outlet.position = await sink.open(self._assembly.sink_context(index))
-            self.high = highest(self.high, getattr(sink, "high", None))
         self.held = getattr(self._all[-1].sink, "held", None)
 
     @property
@@ -107,13 +103,11 @@ class Outlets:
                 taken = await outlet.write(batch, letters)
         return taken
 
-    async def commit(self, to: Position, high: Any) -> None:
-        """In order; see above. `high`: for sinks that keep it. Raises PositionMoved."""
+    async def commit(self, to: Position) -> None:
+        """In order; see above. Raises PositionMoved."""
         for outlet in self._all:
             if outlet.fed:
                 self.step = outlet.step
-                if hasattr(outlet.sink, "high"):
-                    outlet.sink.high = high
                 await outlet.sink.commit(outlet.position, to)
                 outlet.position = to
 

@@ -123,7 +123,7 @@ class Pipeline:
     async def _attempt(self) -> None:
         self._step, self._first = "", True
         await self._outlets.open()
-        self.progress.opened(self._outlets.held, self._outlets.high)
+        self.progress.opened(self._outlets.held)
         if self._assembly.job.key.kind == "shard":  # not solo jobs: they may be tiny and many
             self.progress.report(self._now())
         await self._make_transforms()
@@ -272,7 +272,7 @@ class Pipeline:
         to = self._read_to
         self._dirty, self._bytes = False, 0
         self._step = ""
-        await self._outlets.commit(to, self.progress.open_high)
+        await self._outlets.commit(to)
         acknowledge = getattr(self._collector, "acknowledge", None)
         if acknowledge is not None:
             await acknowledge(to)
