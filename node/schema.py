@@ -309,8 +309,8 @@ class Why(msgspec.Struct, kw_only=True):
 
 
 class Finding(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a verification found. `kind`: log, replica, content, part, manifest, records, coverage, or unchecked:
-    it could not be looked at. `remedy`: what to do where it was not `repaired`."""
+    """What a verification found. `kind`: log, archive, replica, content, part, manifest, records, coverage, or
+    unchecked: it could not be looked at. `remedy`: what to do where it was not `repaired`."""
 
     kind: str
     what: str
@@ -328,6 +328,7 @@ class VerifySummary(msgspec.Struct, kw_only=True):
 
     nodes: int = 0
     envelopes: int = 0
+    archived: int = 0
     bytes: int = 0
     slots: int = 0
     tasks: int = 0

@@ -5,7 +5,9 @@ apart.
 will not: Permanent. Messages name method, host and path; a query may hold credentials and is left out.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,10 @@ LONGEST_WAIT = 86_400.0
 
 EXCERPT = 200
 """characters of a body that an error shows"""
+
+_LINK = re.compile(r'<([^>]*)>((?:[^,<"]|"(?:[^"\\]|\\.)*")*)')
+_PARAMETER = re.compile(r';\s*([^\s=;,"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?')
+"""of a Link header, by RFC 8288"""
 
 _PASSING = frozenset({408, 425, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -116,8 +122,23 @@ async def _once(
         body = await _body(response, request)
         if response.status >= 300:
             raise _refused(request, response, body, clock)
-        links = {rel: URL(str(link["url"])) for rel, link in response.links.items() if "url" in link}
-        return Answer(response.url, body, links, response.content_type, response.status)
+        found = links(response.headers.getall("Link", ()), response.url)
+        return Answer(response.url, body, found, response.content_type, response.status)
+
+
+def links(headers: Sequence[str], base: URL) -> dict[str, URL]:
+    """rel -> absolute URL; a link of several relations ("next last") has each. Of two for one rel the first counts, and
+    what is no URL does not.
+    """
+    found: dict[str, URL] = {}
+    for target, parameters in _LINK.findall(",".join(headers)):
+        named = {
+            name.lower(): quoted or plain for name, quoted, plain in reversed(_PARAMETER.findall(parameters))
+        }
+        for rel in named.get("rel", "").lower().split():
+            with contextlib.suppress(ValueError):
+                found.setdefault(rel, base.join(URL(target)))
+    return found
 
 
 async def _body(response: "aiohttp.ClientResponse", request: Request) -> bytes:

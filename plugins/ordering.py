@@ -1,9 +1,10 @@
 """How values of a source's field compare: one order for range bounds, cursors and coverage.
 
 Three domains: instants, numbers, strings. A value's domain is read off the value: `2013-01-31`,
-`2013-01-31T10:00:00+02:00` (any offset; none means UTC) are instants, `9`, `"9"` and `"1.5e3"` numbers, other
-text strings. Null, "", booleans, lists and objects are in no domain. So CSV text compares as what it means:
-`"9" < "10"`, `"10:00+02:00" < "09:00Z"` on one day.
+`2013-01-31T10:00:00+02:00` (any offset, `+0200` and `+02` too, as databases write them; none means UTC) are
+instants, `9`, `"9"`, `".5"` and `"1.5e3"` numbers, with spaces around them too; other text strings. Null, "",
+booleans, lists and objects are in no domain. So CSV text compares as what it means: `"9" < "10"`,
+`"10:00+02:00" < "09:00Z"` on one day.
 
 All values have one total order (strings, then numbers, then instants), so that a cursor never stops on a
 missing-value mark: `"NA"` is below every number and every instant. A range takes only values of its bounds'
@@ -31,9 +32,12 @@ MEMO = 1 << 16
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?P<fraction>\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
+    r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?P<fraction>\.\d{1,9})?)?(?:[Zz]|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
 )
-_NUMBER = re.compile(r"[+-]?\d+(?P<real>(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)", re.ASCII)
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+(?P<real>(?:\.\d*)?(?:[eE][+-]?\d{1,3})?)|(?P<bare>\.\d+(?:[eE][+-]?\d{1,3})?))", re.ASCII
+)
 _STEP = re.compile(r"(\d+(?:\.\d+)?)?\s*([A-Za-z]+)", re.ASCII)
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -67,14 +71,14 @@ def parse(value: Any) -> Key | None:
 def _parse_text(text: str) -> Key | None:
     if not text:
         return None
-    first = text[0]
-    if first.isdigit() or first in "+-":
-        if match := _INSTANT.fullmatch(text):
-            nanoseconds = _nanoseconds(text, match["fraction"])
+    bare = text.strip(" ")
+    if bare and (bare[0].isdigit() or bare[0] in "+-."):
+        if match := _INSTANT.fullmatch(bare):
+            nanoseconds = _nanoseconds(bare, match["fraction"])
             if nanoseconds is not None:
                 return (INSTANT, nanoseconds)
-        elif len(text) <= MAX_NUMBER and (match := _NUMBER.fullmatch(text)):
-            number = float(text) if match["real"] else int(text)
+        elif len(bare) <= MAX_NUMBER and (match := _NUMBER.fullmatch(bare)):
+            number = float(bare) if match["real"] or match["bare"] else int(bare)
             if not isinstance(number, float) or math.isfinite(number):
                 return (NUMBER, number)
     return (STRING, text)

@@ -49,6 +49,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     spec: bytes | None = None
     spec_revision: int = 0
     generation: int = 0
+    rescheduled_ms: int = 0
+    """Since when the schedule is what it is, if a replacement changed it."""
     requests: tuple[Request, ...] = ()
 
     def cancelled(self, request: Request) -> bool:
@@ -123,6 +125,8 @@ def _fold(state: dict[str, Any], requests: dict[str, Request], wish: Wish) -> No
         case "replace":
             state["spec"], state["spec_revision"] = arguments["spec"], wish.revision
             state["generation"] += arguments.get("generation") or 0
+            if arguments.get("rescheduled"):
+                state["rescheduled_ms"] = wish.at_ms
             state.update(priority=None, limits=None, retry=None)
         case "run" | "retry" | "letters":
             _request(requests, wish)

@@ -10,7 +10,7 @@ from typing import Any
 from node.execution.assembly import Assembly, Host
 from node.execution.control import Control, Wish
 from node.execution.failures import failure, where
-from node.execution.jobs import Job, Report
+from node.execution.jobs import Job, Report, adrift
 from node.execution.pipeline import Pipeline
 from plugins.api import Permanent, RunSummary, ShardPlan
 
@@ -114,6 +114,8 @@ class Duty:
             return self._ended()
         if publish:
             await pipeline.close()
+            if error := adrift(self.job.since, pipeline.progress.high, pipeline.progress.records):
+                raise Permanent(error, code="field")
             if self.control.wish is Wish.STOP:
                 return self._ended()
             self.control.held = True  # what is published half is not stopped

@@ -31,6 +31,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     many dead letters this shard may still make before it fails. `letters`: for a replay of dead letters,
     the records to run through transforms and sinks in place of the source (positions are 1..n; None: it is
     not to be run). `plan`: the shard. `pause`: it runs only under its slot's lease (`on_partition = "pause"`).
+    `high`: the largest value of the incremental field that is known to be committed up to `resume`.
     """
 
     key: JobKey
@@ -55,6 +56,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     origin: str = ""
     complete: bool = True
     pause: bool = False
+    high: Any = None
 
     @property
     def sink_run(self) -> str:
@@ -62,6 +64,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         stopped.
         """
         return self.origin or self.key.run
+
+
+def adrift(since: Since | None, high: Any, records: int) -> str:
+    """Why what a run collected may not be published; "" if it may. An incremental run without a cursor that found no
+    value to go on from would be followed by one that collects it all again.
+    """
+    if since is None or since.value is not None or high is not None or not records:
+        return ""
+    return (
+        f"no record has a value in the field {since.field!r} from which the next run could go on, so it would collect "
+        "all of them again; name another field in [incremental]"
+    )
 
 
 class Counts(msgspec.Struct, array_like=True):
@@ -100,7 +114,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     `position` is always a position that the sink committed. `counts` are totals of this attempt.
     `held`: records that the sink already held when this attempt opened it (None: the sink does not know); the
     shard's total is then `held + counts.written`. `high`: the largest value of the incremental field that
-    this shard committed in this attempt.
+    this shard has committed.
     """
 
     key: JobKey

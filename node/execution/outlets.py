@@ -4,7 +4,7 @@ Positions have no order that a pipeline could know; only equality. Two rules do 
 
 - Sinks commit in the order of the spec, each only after the one before it. Hence the position of a sink is
   never ahead of that of a sink before it, and the last sink's position is the least: the shard resumes there.
-- A sink that is further ahead is fed from the first batch on that starts exactly at its position (the
+- A sink that is further ahead than the reading is fed from the first batch on that starts exactly at its position (the
   usual case: batches are cut alike). If no batch did, it stands where it stood when the source has ended,
   and the source is read once more from there for that sink alone. Nothing is lost or doubled in either
   case, at worst read twice.
@@ -18,7 +18,6 @@ import msgspec
 from node.execution.assembly import Assembly
 from node.execution.letters import Letters, Sieve
 from plugins.api import Batch, Position, RecordError, Sink
-from plugins.ordering import highest
 
 
 class Outlet:
@@ -56,29 +55,25 @@ class Outlets:
         self.step = ""
         self.held: int | None = None
         """records that the last sink held when it was opened, where it knows"""
-        self.high: Any = None
-        """the highest value of the incremental field that a sink held then, where one knows"""
 
     async def open(self) -> None:
-        spec, self.high = self._assembly.spec, None
+        spec = self._assembly.spec
         for index, chosen in enumerate(spec.sink):
             self.step = f"sink {chosen['plugin']}"
             sink = await self._assembly.sink(index)
             outlet = Outlet(sink, self.step, 1 + len(spec.transform) + index)
             self._all.append(outlet)
             outlet.position = await sink.open(self._assembly.sink_context(index))
-            self.high = highest(self.high, getattr(sink, "high", None))
         self.held = getattr(self._all[-1].sink, "held", None)
 
     @property
     def positions(self) -> list[Position]:
         return [outlet.position for outlet in self._all]
 
-    def begin(self) -> Position | None:
-        """Start a reading: the position to read from, for the last sink that has not been read for yet."""
-        at = next(outlet.position for outlet in reversed(self._all) if not outlet.finished)
-        self.join(at)
-        return at
+    @property
+    def least(self) -> Position:
+        """Where the last sink stands that has not been read for yet."""
+        return next(outlet.position for outlet in reversed(self._all) if not outlet.finished)
 
     def join(self, start: Position) -> None:
         """Sinks that stand exactly at `start` take part from here on."""
@@ -108,13 +103,11 @@ class Outlets:
                 taken = await outlet.write(batch, letters)
         return taken
 
-    async def commit(self, to: Position, high: Any) -> None:
-        """In order; see above. `high`: for sinks that keep it. Raises PositionMoved."""
+    async def commit(self, to: Position) -> None:
+        """In order; see above. Raises PositionMoved."""
         for outlet in self._all:
             if outlet.fed:
                 self.step = outlet.step
-                if hasattr(outlet.sink, "high"):
-                    outlet.sink.high = high
                 await outlet.sink.commit(outlet.position, to)
                 outlet.position = to
 

@@ -123,18 +123,27 @@ class Pipeline:
     async def _attempt(self) -> None:
         self._step, self._first = "", True
         await self._outlets.open()
-        self.progress.opened(self._outlets.held, self._outlets.high)
+        self.progress.opened(self._outlets.held)
         if self._assembly.job.key.kind == "shard":  # not solo jobs: they may be tiny and many
             self.progress.report(self._now())
         await self._make_transforms()
         while True:
-            await self._reading(self._outlets.begin())
+            await self._reading(self._start())
             if not self._exhausted:
                 return
             if not self._outlets.end():
+                self.progress.position = self._outlets.positions[-1]
                 self.done = True
                 return
             self._first = False
+
+    def _start(self) -> Position:
+        """Where to read from. The first time from where the steward has heard of, although the sinks have committed
+        more: of what was committed and not told (the node died), neither the letters nor the highest value are known.
+        """
+        least = self._outlets.least
+        unheard = self._first and least is not None and not self._assembly.job.letters
+        return self.progress.position if unheard else least
 
     async def _make_transforms(self) -> None:
         self._transforms = []
@@ -145,6 +154,7 @@ class Pipeline:
     async def _reading(self, resume: Position) -> None:
         """Read the source from `resume` to its end, or until the control has a wish; commit the rest."""
         self._read_to, self._fresh, self._exhausted = resume, True, False
+        self._outlets.join(resume)
         if self._first:
             self.progress.position = resume
         self._step = self._source_step
@@ -189,8 +199,7 @@ class Pipeline:
             passed, skipped = self._transform(batch)
         self._step = ""
         written = await self._outlets.write(passed, self.progress.letters)
-        if self._first:
-            self.progress.passed(written=written, skipped=skipped)
+        self.progress.passed(written=written, skipped=skipped if self._first else 0)
         self._dirty = self._dirty or not same(batch.end, self._read_to)
         self._read_to, self._fresh = batch.end, False
         self._bytes += batch.bytes
@@ -263,7 +272,7 @@ class Pipeline:
         to = self._read_to
         self._dirty, self._bytes = False, 0
         self._step = ""
-        await self._outlets.commit(to, self.progress.open_high)
+        await self._outlets.commit(to)
         acknowledge = getattr(self._collector, "acknowledge", None)
         if acknowledge is not None:
             await acknowledge(to)

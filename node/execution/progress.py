@@ -14,7 +14,7 @@ from node.execution.assembly import Assembly, Cadence
 from node.execution.jobs import Counts, DeadLetter, Report
 from node.execution.letters import Letters
 from plugins.api import Batch, Position
-from plugins.ordering import highest, highest_of
+from plugins.ordering import highest_of
 
 
 class Progress:
@@ -30,9 +30,8 @@ class Progress:
         self._field = job.since.field if job.since else None
         self._reported = now
         self._live = Counts()
-        self.open_high: Any = None
-        """the highest value of the incremental field, of what is not committed too"""
-        self._high: Any = None
+        self._open_high: Any = job.high
+        self.high: Any = job.high
         self._held: int | None = None
         self._ready: list[DeadLetter] = []
         self.letters = Letters(
@@ -49,15 +48,12 @@ class Progress:
         """What the sink holds, as far as is known."""
         return (self._held or 0) + self.counts.written
 
-    def opened(self, held: int | None, high: Any) -> None:
+    def opened(self, held: int | None) -> None:
         """The sinks were opened, perhaps again: what they hold less what this attempt wrote was there
-        before. `high`: what they know of the incremental field; who committed it may not have said so.
+        before.
         """
         if held is not None:
             self._held = held - self.counts.written
-        if self._field is not None:
-            self._high = highest(self._high, high)
-            self.open_high = highest(self.open_high, high)
 
     def read(self, batch: Batch, step: str) -> None:
         live = self._live
@@ -66,7 +62,7 @@ class Progress:
         if batch.rejected:
             self.letters.add_rejected(batch, step)
         if (field := self._field) is not None:
-            self.open_high = highest_of((record.get(field) for record in batch.records), self.open_high)
+            self._open_high = highest_of((record.get(field) for record in batch.records), self._open_high)
 
     def passed(self, *, written: int, skipped: int) -> None:
         """The sinks have taken a batch."""
@@ -78,7 +74,7 @@ class Progress:
         """All that was read so far; `moved`: the least position of all sinks is now `to`."""
         self._live.dead = self.letters.made
         self.counts = msgspec.structs.replace(self._live)
-        self._high = self.open_high
+        self.high = self._open_high
         self._ready += self.letters.take()
         if moved:
             self.position = to
@@ -87,7 +83,7 @@ class Progress:
         """Forget what is not committed."""
         self.letters.drop_open()
         self._live = msgspec.structs.replace(self.counts)
-        self.open_high = self._high
+        self._open_high = self.high
 
     def due(self, now: float) -> bool:
         return now - self._reported >= self._cadence.report_seconds
@@ -101,7 +97,7 @@ class Progress:
         return {
             "position": self.position,
             "held": self._held,
-            "high": self._high,
+            "high": self.high,
             "letters": self._last_portion(),
             "counts": msgspec.structs.replace(self.counts),
         }
@@ -133,7 +129,7 @@ class Progress:
                 position=self.position,
                 counts=msgspec.structs.replace(self._live, written=self.counts.written),
                 held=self._held,
-                high=self._high,
+                high=self.high,
                 letters=letters,
             )
         )

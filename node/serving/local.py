@@ -23,8 +23,8 @@ from state.model import Wish
 MAX_REPLAY = 512 << 10
 """Bytes of the records of one replay: they travel as one fact, and no fact may be larger than 1 MiB."""
 ANEW = (
-    "source, sinks, transforms, mode or incremental have changed: the next run begins anew, without cursor and "
-    "coverage, and what it publishes takes the place of all that was collected before (upsert keeps it)"
+    "source, sinks, transforms, mode, incremental or the range's field have changed: the next run begins anew, without "
+    "cursor and coverage, and what it publishes takes the place of all that was collected before (upsert keeps it)"
 )
 WISHES = frozenset({"pause", "resume", "cancel", "delete"})
 
@@ -253,7 +253,10 @@ class Local:
                 if action == "cancel" and state == "cancelled":
                     return []
                 raise refuse(409, "over", f"the task is {state}; there is nothing to {action}")
-            return [] if action == "resume" and state != "paused" else [wish(action, {})]
+            if action == "resume" and state in TERMINAL and not reader.desired.paused:
+                return []
+            # a resume in any other state: the pause may be known elsewhere, and not yet here
+            return [wish(action, {})]
         if action == "patch":
             names = {"priority": "priority", "limits": "limits", "retry": "retry-policy"}
             return [
@@ -265,8 +268,10 @@ class Local:
             spec = decode_spec(details["spec"])
             if spec.name != reader.entry.name or spec.tenant != reader.entry.tenant:
                 raise refuse(409, "identity", "a task keeps its name and tenant; submit another task instead")
-            fresh = int(_identity(spec) != _identity(reader.effective.spec))
-            return [wish("replace", {"spec": details["spec"], "generation": fresh})]
+            before = reader.effective.spec
+            fresh = int(_identity(spec) != _identity(before))
+            timed = (spec.schedule, spec.timezone) != (before.schedule, before.timezone)
+            return [wish("replace", {"spec": details["spec"], "generation": fresh, "rescheduled": timed})]
         if action == "retry":
             return self._retry(reader, details, wish, arguments["key"])
         raise refuse(400, "action", f"unknown action {action!r}")
@@ -340,7 +345,8 @@ def _chosen(letters: list[DeadLetterItem], details: dict[str, Any]) -> list[dict
 
 def _identity(spec: TaskSpec) -> Any:
     """What makes another result of it: a change of these begins a new generation."""
-    return (spec.source, spec.sink, spec.transform, spec.mode, spec.incremental)
+    covers = None if spec.range is None else spec.range.field  # coverage speaks of its values
+    return (spec.source, spec.sink, spec.transform, spec.mode, spec.incremental, covers)
 
 
 def _without_range(spec: TaskSpec) -> dict[str, Any]:

@@ -78,17 +78,17 @@ def _retry_of(table: Table, work: TaskWork, run: RunWork) -> None:
         return
     run.since, run.ranges, run.generation = known.since, list(known.ranges), known.generation
     plan = join.plan_of(before)
-    if plan is None or run.solo:
-        return
-    run.adopt_plan(plan.shards)
-    table.write_for(work, "p", run.name, Plan(run.token, plan.shards, plan.node))
+    if plan is not None and not run.solo:
+        run.adopt_plan(plan.shards)
+        table.write_for(work, "p", run.name, Plan(run.token, plan.shards, plan.node))
     for shard in run.shards.values():
         ended = before.ended.get(shard.key)
-        if ended is not None and ended.state == "succeeded":
+        if ended is not None and ended.state == "succeeded" and not run.solo:
             shard.restore_end(ended)
             run.ended_unsaid.append(ended)
         elif ended is not None:
-            shard.position, shard.base, shard.totals = ended.position, ended.totals, ended.totals
+            shard.position, shard.high = ended.position, ended.high
+            shard.base = shard.totals = ended.totals
     run.advance()
 
 

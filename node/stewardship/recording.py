@@ -7,6 +7,7 @@ from node.execution.executor import FINAL
 from node.execution.jobs import Report
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.letters import in_portions, left, letters_from, replayed
+from node.stewardship.preparation import cursor_of
 from node.stewardship.run import OPEN, RunWork, ShardWork
 from node.stewardship.specs import retry_delay
 from node.stewardship.table import Table
@@ -237,7 +238,7 @@ class Recording:
         run = work.run
         if run is None or run.phase != "shards" or run.open_shards():
             return
-        if run.failed():
+        if run.failed() or (not run.solo and run.adrift()):
             self.finish(work, run, "failed", error=_failure(run))
         elif run.solo:
             run.published = True
@@ -247,7 +248,9 @@ class Recording:
         """The run is over; its cursor moves now, once, if it succeeded."""
         cursor = None
         if state in ("succeeded", "partial") and run.effective.spec.incremental is not None:
-            cursor = run.since[0] if run.since else None
+            cursor = cursor_of(
+                work, run.generation
+            )  # not `since`: nobody has seen the value that the first starts at
             for shard in run.shards.values():
                 cursor = ordering.highest(cursor, shard.high)
         self._say_ended(work, run)
@@ -336,6 +339,8 @@ def _good_end(work: TaskWork, run: RunWork) -> str:
 
 def _failure(run: RunWork) -> str:
     failed = run.failed()
+    if not failed:
+        return run.adrift()
     return f"{len(failed)} of {len(run.shards)} shards failed: {failed[0].error}"
 
 

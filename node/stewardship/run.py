@@ -3,8 +3,10 @@
 from typing import Any
 
 from gossip.identity import NodeId
-from node.execution.jobs import JobKey
+from node.execution.jobs import JobKey, adrift
 from node.stewardship.specs import Effective
+from plugins import ordering
+from plugins.api import Since
 from state import join, model
 from state.entries import RunFacts
 from state.join import Request
@@ -161,12 +163,23 @@ class RunWork:
 
     def advance(self) -> None:
         """Go on to publish when every shard has ended: well, or, in a run over ranges, some of them."""
-        if self.phase != "shards" or self.solo or self.open_shards():
+        if self.phase != "shards" or self.solo or self.open_shards() or self.adrift():
             return
         failed = self.failed()
         if not failed or (self.ranges and len(failed) < len(self.shards)):
             self.phase = "publish"
             self.step = ShardWork(PlannedShard("publish"))
+
+    def adrift(self) -> str:
+        """Why what the shards have collected may not be published; "" if it may."""
+        high = ordering.highest_of(shard.high for shard in self.shards.values())
+        return adrift(self.lower_bound, high, self.totals().written)
+
+    @property
+    def lower_bound(self) -> Since | None:
+        """What an incremental run reads from."""
+        section = self.effective.spec.incremental
+        return Since(section.field, *self.since) if section is not None and self.since else None
 
     def open_shards(self) -> list[ShardWork]:
         return [shard for shard in self.shards.values() if shard.state in OPEN]

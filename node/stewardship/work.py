@@ -182,7 +182,7 @@ class TaskWork:
         """The latest instant for which there is a run, or the time from which the schedule counts."""
         runs = (fact.scheduled_ms for facts in self.facts.runs.values() for fact in facts.facts.values())
         resubmits = (request.at_ms for request in self.desired.requests if request.kind == "run")
-        return max(self.entry.created_ms, self.seen_ms, *runs, *resubmits, 0)
+        return max(self.entry.created_ms, self.desired.rescheduled_ms, self.seen_ms, *runs, *resubmits, 0)
 
     def collect_due(self, wall_ms: int, grace_ms: int = 60_000) -> None:
         """Put the instants that have come into `due`, by `catch_up` and `overlap`."""

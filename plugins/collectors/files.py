@@ -31,7 +31,7 @@ from plugins.api import (
     ShardPlan,
 )
 from plugins.collectors.packing import READABLE, Compression, Foreign, by_name, recognised
-from plugins.collectors.sources import Unit, units
+from plugins.collectors.sources import Unit, unit_of, units
 from plugins.options import InvalidOption
 
 PART = 32 << 20
@@ -235,19 +235,19 @@ class FileCollector:
     def _segments(self, context: CollectContext, *, several: bool) -> list[Segment]:
         """What is left of the shard."""
         shard, resume = context.shard, context.resume
+        where = (self._roots, self._options.path, self._options.compression)
         try:
-            found = units(self._roots, self._options.path, self._options.compression)
+            if several:
+                name, at = resume or shard.start or ("", None)
+                found = [unit for unit in units(*where) if unit.name >= name]
+                return [Segment(unit, at if unit.name == name else None) for unit in found]
+            unit = unit_of(*where, shard.key.rpartition("-")[2])
         except Permanent as error:
             if error.code != "source-missing":
                 raise
             raise Retryable(f"path {self._options.path!r}: the file is gone", code=error.code) from None
-        if several:
-            name, at = resume or shard.start or ("", None)
-            return [Segment(unit, at if unit.name == name else None) for unit in found if unit.name >= name]
-        mark = shard.key.rpartition("-")[2]
-        for unit in found:
-            if unit.mark == mark:
-                return [Segment(unit, shard.start if resume is None else resume, shard.end)]
+        if unit is not None:
+            return [Segment(unit, shard.start if resume is None else resume, shard.end)]
         raise Permanent(
             f"path {self._options.path!r}: what shard {shard.key} was planned on is gone or has changed; "
             "submit the task again",

@@ -6,6 +6,7 @@ the size (and checksum) too, since record numbers mean nothing in another conten
 """
 
 import bz2
+import contextlib
 import glob
 import gzip
 import hashlib
@@ -33,6 +34,11 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     member: str | None = None
     checksum: int = 0
+
+    @property
+    def file(self) -> str:
+        """The name of the file that it lies in."""
+        return self.name if self.member is None else self.name.removesuffix(f"#{self.member}")
 
     @property
     def plain(self) -> bool:
@@ -80,6 +86,30 @@ def units(roots: Roots, path: str, compression: Compression) -> list[Unit]:
     return sorted(found, key=lambda unit: unit.name)
 
 
+_places: dict[tuple[str, str, Compression], dict[str, str]] = {}
+"""Of the latest paths with wildcards, by the folder they begin in: mark -> name of the file. Without it each shard
+would look through all files, and ten thousand small ones take hours."""
+MOST_PLACES = 4
+
+
+def unit_of(roots: Roots, path: str, compression: Compression, mark: str) -> Unit | None:
+    """The unit that has this mark now; None if the path has no such unit. Raises as `units` does."""
+    if not glob.has_magic(path.rpartition(":")[2]):
+        return next((unit for unit in units(roots, path, compression) if unit.mark == mark), None)
+    key = (str(_split(roots, path)[1]), path, compression)
+    if (name := _places.get(key, {}).get(mark)) is not None:
+        with contextlib.suppress(CollectError):  # it is gone, say: then all are looked through
+            for unit in _inside(name, roots.resolve(name), compression):
+                if unit.mark == mark:
+                    return unit
+    found = units(roots, path, compression)
+    _places.pop(key, None)
+    while len(_places) >= MOST_PLACES:
+        del _places[next(iter(_places))]
+    _places[key] = {unit.mark: unit.file for unit in found}
+    return next((unit for unit in found if unit.mark == mark), None)
+
+
 def failure(name: str, error: BaseException) -> CollectError:
     """What to raise for an error of the system or of a codec while reading `name`."""
     if isinstance(error, FileNotFoundError):
@@ -94,21 +124,27 @@ def failure(name: str, error: BaseException) -> CollectError:
 
 
 def _files(roots: Roots, path: str) -> list[tuple[str, Path]]:
-    root, colon, relative = path.rpartition(":")
-    if not glob.has_magic(relative):
+    if not glob.has_magic(path.rpartition(":")[2]):
         file = roots.resolve(path)
         return [(path, file)] if file.is_file() else []
-    parts = PurePosixPath(relative).parts
-    fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
-    base = roots.resolve(f"{root}{colon}{'/'.join(parts[:fixed])}")
-    pattern = "/".join(parts[fixed:])
+    fixed, base, pattern = _split(roots, path)
     names = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207 -- hidden files stay hidden
     # each match is resolved again: a link may lead out of the root
-    matches = [
-        (name, roots.resolve(name))
-        for name in (f"{root}{colon}{'/'.join([*parts[:fixed], n])}" for n in names)
-    ]
+    matches = [(name, roots.resolve(name)) for name in (f"{fixed}{n}" for n in names)]
     return [(name, file) for name, file in matches if file.is_file()]
+
+
+def _split(roots: Roots, path: str) -> tuple[str, Path, str]:
+    """Of a path with wildcards: what comes before the first part with one, as text and as a folder, and the rest."""
+    root, colon, relative = path.rpartition(":")
+    parts = PurePosixPath(relative).parts
+    fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    before = "".join(f"{part}/" for part in parts[:fixed])
+    return (
+        f"{root}{colon}{before}",
+        roots.resolve(f"{root}{colon}{before.rstrip('/')}"),
+        "/".join(parts[fixed:]),
+    )
 
 
 def _inside(name: str, file: Path, compression: Compression) -> list[Unit]:

@@ -33,10 +33,42 @@ def test_what_does_not_parse_is_outside_every_range(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["2013-13-01", "2013-01-01T25:00:00Z", "20130101T00", "1_000", "\u0663", "1e"]
+    "value",
+    [
+        "2013-13-01",
+        "2013-01-01T25:00:00Z",
+        "20130101T00",
+        "1_000",
+        "\u0663",
+        "1e",
+        ".",
+        "+",
+        " ",
+        "1 0",
+        "1.2.3",
+        "2013-01-01+02",
+    ],
 )
 def test_what_looks_like_an_instant_or_a_number_may_be_text(value: str) -> None:
     assert parse(value) == (ordering.STRING, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "same"),
+    [
+        ("2013-01-31 10:00:00+00", "2013-01-31T10:00:00Z"),  # PostgreSQL
+        ("2013-01-31T12:00:00.25+0200", "2013-01-31T10:00:00.25Z"),
+        ("2013-01-31T10:00-0530", "2013-01-31T15:30:00Z"),
+        (" 2013-01-31 ", "2013-01-31"),
+        (".5", 0.5),
+        ("-.5e1", -5.0),
+        ("5.", 5.0),
+        (" 10", 10),
+        ("7 ", 7),
+    ],
+)
+def test_values_as_programs_write_them(value: str, same: object) -> None:
+    assert parse(value) == parse(same)
 
 
 @given(INSTANTS, INSTANTS)

@@ -123,3 +123,13 @@ async def test_one_request_through_two_nodes_has_no_rival() -> None:
     assert [answer["created"] for answer in answers] == [True, True]
     settle(*pair.desks)
     assert [task.warnings for task in await pair.read()] == [[], []]
+
+
+async def test_a_resume_counts_that_reaches_a_node_before_the_pause_does() -> None:
+    pair = Pair(heard=False)
+    await pair.submit(0, MINE, None)
+    settle(*pair.desks)
+    for at, action in ((0, "pause"), (1, "resume")):
+        await pair.locals[at].control({"id": pair.id, "action": action, "key": action, "arguments": {}})
+    settle(*pair.desks)
+    assert [task.state == "paused" for task in await pair.read()] == [False, False]

@@ -56,10 +56,10 @@ def fail(desk: Desk, code: str = "io") -> None:
     desk.step()
 
 
-def collect(desk: Desk, high: int) -> None:
+def collect(desk: Desk, high: int | None) -> None:
     desk.plan(desk.one("plan"), "x")
     desk.step()
-    desk.end(desk.one("shard"), written=1, high=high)
+    desk.end(desk.one("shard"), written=int(high is not None), high=high)
     desk.step()
     desk.end(desk.one("publish"))
     desk.step()
@@ -118,3 +118,60 @@ def test_the_retry_of_a_task_that_was_replaced_is_planned_anew(desk: Desk) -> No
     desk.wish(task, "retry", run="second", origin=FIRST_RUN)
     desk.step()
     assert desk.one("plan").sink_run == "second"
+
+
+def since(desk: Desk) -> tuple[object, bool]:
+    bound = desk.one("plan").since
+    assert bound is not None
+    return bound.value, bound.inclusive
+
+
+def test_a_first_run_that_finds_nothing_leaves_its_start_to_the_next(desk: Desk) -> None:
+    sink = [{"plugin": "s"}]
+    (task,) = desk.submit(spec("many", mode="incremental", incremental={"field": "d", "start": 7}, sink=sink))
+    assert since(desk) == (7, True)
+    for name, high, then in (
+        ("second", None, (7, True)),
+        ("third", 7, (7, False)),
+        ("fourth", None, (7, False)),
+    ):
+        collect(desk, high=high)
+        desk.wish(task, "run", run=name)
+        assert since(desk) == then
+
+
+@pytest.mark.parametrize("plugin", ["solo", "many"])
+def test_a_retry_knows_the_highest_value_of_the_attempts_before(desk: Desk, plugin: str) -> None:
+    """Else what they collected of a source that gives the newest first would be collected again."""
+    (task,) = desk.submit(spec(plugin, mode="incremental", incremental={"field": "id"}))
+    kind = {"solo": "solo", "many": "shard"}[plugin]
+    if plugin == "many":
+        desk.plan(desk.one("plan"), "x")
+        desk.step()
+    desk.end(desk.one(kind), "failed", error="down", retryable=False, position=3, high=50, written=3)
+    desk.step()
+    desk.wish(task, "retry", run="second", origin=FIRST_RUN)
+    desk.step()
+    job = desk.one(kind)
+    assert (job.resume, job.high) == (3, 50)
+    desk.end(job, written=9, high=50)
+    desk.step()
+    for publish in desk.waiting("publish"):
+        desk.end(publish)
+    fact = desk.run_fact(task, "second")
+    assert fact is not None
+    assert (fact.state, fact.cursor) == ("succeeded", 50)
+
+
+def test_what_has_no_value_to_go_on_from_is_not_published(desk: Desk) -> None:
+    """The next run would collect it all again."""
+    (task,) = desk.submit(spec("many", mode="incremental", incremental={"field": "wrong"}))
+    desk.plan(desk.one("plan"), "x", "y")
+    desk.step()
+    for job in desk.waiting("shard"):
+        desk.end(job, written=5)
+    desk.step()
+    assert desk.waiting("publish") == []
+    fact = desk.run_fact(task)
+    assert fact is not None
+    assert (fact.state, "'wrong'" in fact.error) == ("failed", True)

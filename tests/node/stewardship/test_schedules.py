@@ -87,3 +87,14 @@ def test_only_the_latest_of_very_many_missed_instants_is_made_up_for(desk: Desk)
     assert work.run is not None
     assert desk.wall - work.run.scheduled_ms < 1000
     assert job.key.run == work.run.name
+
+
+@pytest.mark.parametrize(("rescheduled", "runs"), [(True, 1), (False, 61)])
+def test_instants_before_there_was_a_schedule_were_not_missed(
+    desk: Desk, rescheduled: bool, runs: int
+) -> None:
+    (task,) = desk.submit(spec("many", name="n", schedule="0 0 1 1 *", catch_up="all"), name="n")
+    desk.step(3600, pace=60)
+    often = spec("many", name="n", **EVERY, catch_up="all")
+    desk.wish(task, "replace", spec=often, generation=0, rescheduled=rescheduled)
+    assert len(until_plan(desk, 60 * 15)) - 14 == runs
