@@ -312,7 +312,9 @@ class Sink(Protocol):
     """Takes the records of one shard; compare-and-set on its position. One instance: a shard or a publish.
 
     Optional: `held`, set by `open`: how many records the sink holds for this shard at the position it
-    returned (so that counts stay exact over a takeover).
+    returned (so that counts stay exact over a takeover). `high`, any JSON value or None: the host sets it
+    before `commit`, the sink keeps it with the position, and `open` sets it to what the last commit kept (so
+    that the cursor of an incremental task stays exact over a takeover).
     """
 
     effect: Effect

@@ -278,6 +278,9 @@ class _SinkSuite:
         assert position is None, f"open: a new shard stands at {position!r}, not at null"
         await sink.write(_batch(self.records, 0, 10))
         await sink.write(_batch(self.records, 10, 25))
+        kept: Any = "2013-03-01T00:00:00Z"
+        if hasattr(sink, "high"):
+            sink.high = kept
         await sink.commit(None, 25)
         await sink.commit(25, 30)
         await sink.shutdown()
@@ -287,6 +290,8 @@ class _SinkSuite:
             assert getattr(sink, "held", 25) == 25, (
                 f"held is {getattr(sink, 'held', None)}, it took 25 records"
             )
+            found = getattr(sink, "high", kept)
+            assert found == kept, f"high is {found!r}, the last commit kept {kept!r}"
         await sink.write(_batch(self.records, 30, 40))
         await sink.commit(position, 40)
         await sink.shutdown()

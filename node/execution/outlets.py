@@ -55,6 +55,8 @@ class Outlets:
         self.step = ""
         self.held: int | None = None
         """records that the last sink held when it was opened, where it knows"""
+        self.high: Any = None
+        """the highest value of the incremental field that the last sink kept with its position, where it does"""
 
     async def open(self) -> None:
         spec = self._assembly.spec
@@ -65,6 +67,7 @@ class Outlets:
             self._all.append(outlet)
             outlet.position = await sink.open(self._assembly.sink_context(index))
         self.held = getattr(self._all[-1].sink, "held", None)
+        self.high = getattr(self._all[-1].sink, "high", None)
 
     @property
     def positions(self) -> list[Position]:
@@ -89,6 +92,11 @@ class Outlets:
         return not all(outlet.finished for outlet in self._all)
 
     @property
+    def moving(self) -> bool:
+        """The last sink takes part in this reading."""
+        return self._all[-1].fed
+
+    @property
     def complete(self) -> bool:
         """No sink waits to be fed, so the last commit is the least position of all."""
         return all(outlet.fed or outlet.finished for outlet in self._all)
@@ -103,11 +111,13 @@ class Outlets:
                 taken = await outlet.write(batch, letters)
         return taken
 
-    async def commit(self, to: Position) -> None:
-        """In order; see above. Raises PositionMoved."""
+    async def commit(self, to: Position, high: Any) -> None:
+        """In order; see above. `high`: for sinks that keep it. Raises PositionMoved."""
         for outlet in self._all:
             if outlet.fed:
                 self.step = outlet.step
+                if hasattr(outlet.sink, "high"):
+                    outlet.sink.high = high
                 await outlet.sink.commit(outlet.position, to)
                 outlet.position = to
 

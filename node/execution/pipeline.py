@@ -123,7 +123,7 @@ class Pipeline:
     async def _attempt(self) -> None:
         self._step, self._first = "", True
         await self._outlets.open()
-        self.progress.opened(self._outlets.held)
+        self.progress.opened(self._outlets.held, self._outlets.high)
         if self._assembly.job.key.kind == "shard":  # not solo jobs: they may be tiny and many
             self.progress.report(self._now())
         await self._make_transforms()
@@ -139,7 +139,9 @@ class Pipeline:
 
     def _start(self) -> Position:
         """Where to read from. The first time from where the steward has heard of, although the sinks have committed
-        more: of what was committed and not told (the node died), neither the letters nor the highest value are known.
+        more: of what was committed and not told (the node died), the letters are not known, and the highest value only
+        if the last sink has kept it. That one counts then: the source may have changed since, and a cursor above what
+        the sink has would pass over what lies between.
         """
         least = self._outlets.least
         unheard = self._first and least is not None and not self._assembly.job.letters
@@ -193,6 +195,8 @@ class Pipeline:
         self._outlets.join(batch.start)
         if self._first:
             self.progress.read(batch, self._step)
+        if self._outlets.moving or (self._first and self._outlets.high is None):
+            self.progress.follow(batch)
         skipped = 0
         passed = batch
         if self._transforms:
@@ -272,7 +276,7 @@ class Pipeline:
         to = self._read_to
         self._dirty, self._bytes = False, 0
         self._step = ""
-        await self._outlets.commit(to)
+        await self._outlets.commit(to, self.progress.open_high)
         acknowledge = getattr(self._collector, "acknowledge", None)
         if acknowledge is not None:
             await acknowledge(to)

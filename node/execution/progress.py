@@ -14,7 +14,7 @@ from node.execution.assembly import Assembly, Cadence
 from node.execution.jobs import Counts, DeadLetter, Report
 from node.execution.letters import Letters
 from plugins.api import Batch, Position
-from plugins.ordering import highest_of
+from plugins.ordering import highest, highest_of
 
 
 class Progress:
@@ -30,7 +30,8 @@ class Progress:
         self._field = job.since.field if job.since else None
         self._reported = now
         self._live = Counts()
-        self._open_high: Any = job.high
+        self.open_high: Any = job.high
+        """the highest value of the incremental field, of what is not committed too"""
         self.high: Any = job.high
         self._held: int | None = None
         self._ready: list[DeadLetter] = []
@@ -48,12 +49,15 @@ class Progress:
         """What the sink holds, as far as is known."""
         return (self._held or 0) + self.counts.written
 
-    def opened(self, held: int | None) -> None:
+    def opened(self, held: int | None, high: Any) -> None:
         """The sinks were opened, perhaps again: what they hold less what this attempt wrote was there
-        before.
+        before. `high`: what the last one has kept of the incremental field; who committed may not have said it.
         """
         if held is not None:
             self._held = held - self.counts.written
+        if self._field is not None:
+            self.high = highest(self.high, high)
+            self.open_high = highest(self.open_high, high)
 
     def read(self, batch: Batch, step: str) -> None:
         live = self._live
@@ -61,8 +65,11 @@ class Progress:
         live.bytes += batch.bytes
         if batch.rejected:
             self.letters.add_rejected(batch, step)
+
+    def follow(self, batch: Batch) -> None:
+        """The batch counts for the highest value."""
         if (field := self._field) is not None:
-            self._open_high = highest_of((record.get(field) for record in batch.records), self._open_high)
+            self.open_high = highest_of((record.get(field) for record in batch.records), self.open_high)
 
     def passed(self, *, written: int, skipped: int) -> None:
         """The sinks have taken a batch."""
@@ -74,7 +81,7 @@ class Progress:
         """All that was read so far; `moved`: the least position of all sinks is now `to`."""
         self._live.dead = self.letters.made
         self.counts = msgspec.structs.replace(self._live)
-        self.high = self._open_high
+        self.high = self.open_high
         self._ready += self.letters.take()
         if moved:
             self.position = to
@@ -83,7 +90,7 @@ class Progress:
         """Forget what is not committed."""
         self.letters.drop_open()
         self._live = msgspec.structs.replace(self.counts)
-        self._open_high = self.high
+        self.open_high = self.high
 
     def due(self, now: float) -> bool:
         return now - self._reported >= self._cadence.report_seconds

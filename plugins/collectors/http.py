@@ -32,7 +32,7 @@ from plugins.api import (
     ShardPlan,
 )
 from plugins.collectors.files import range_slices
-from plugins.collectors.http_paging import Paging, State, Turned, dig, following, query
+from plugins.collectors.http_paging import Paging, State, Turned, dig, following, fresh, query
 from plugins.collectors.lines import BOM
 from plugins.http_fetch import Answer, Request, excerpt, fetch
 from plugins.options import InvalidOption, MaybeSecret, Secret
@@ -171,7 +171,9 @@ class HttpCollector:
             items = self._items(document)
             guard.check(state, answer, len(items))
             turned = Turned(len(items), document, answer.links, answer.url)
-            state = following(self._options.pagination, state, turned, {**self._options.params, **params})
+            items = items[fresh(state)]
+            own = {**self._options.params, **params}
+            state = following(self._options.pagination, state, turned, own)
             if state is not None:
                 guard.enter(state)
             kept, rejected = _sorted_out(items, field, keep)

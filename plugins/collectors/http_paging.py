@@ -4,6 +4,11 @@ out.
 A state is what a position holds of a page: `{}` (the first), `{"page": n}`, `{"offset": n}`, `{"cursor":
 text}` or `{"url": text}`. It names the page that is to be asked for next, so a shard resumes with exactly
 that page.
+
+A source may grow between two requests. A numbered page that was not full looks like the last; when the next
+one has records all the same, the page before it was filled up meanwhile, and is read again from where it
+ended: `{"page": n + 1, "short": r}`, then `{"page": n, "seen": r}`. Where it has nothing more, pages of this
+source are uneven (`"steady"`), and are believed from then on. `"full"`: the most records of a page so far.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +31,7 @@ class Paging(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     `param`: the query parameter of page, offset or cursor. A cursor without `param` is the URL of the next
     page. `next`: the path of the cursor in the answer ("meta.next"). `start`: the first page or offset.
     `size_param`, `size`: how many records a page is to hold. `stop`, of page and offset: "empty", at the
-    first page without records (one request more, always right), "short", at the first with fewer than
+    first page without records (one request more), "short", at the first with fewer than
     `size` (wrong where the server caps `size`), or "missing", at the first that is not found (404) or empty.
     """
 
@@ -78,6 +83,11 @@ class Turned(msgspec.Struct, frozen=True):
     url: URL
 
 
+def fresh(state: Mapping[str, Any]) -> slice:
+    """Which of the records of the page with this state are to be taken now."""
+    return slice(0, 0) if "short" in state else slice(state.get("seen", 0), None)
+
+
 def following(
     paging: Paging, state: Mapping[str, Any], turned: Turned, own: Mapping[str, str]
 ) -> State | None:
@@ -87,8 +97,11 @@ def following(
     Raises Permanent if the next page is somewhere that the credentials are not meant for.
     """
     match paging.type:
-        case "page" | "offset":
-            return _counted(paging, state, turned.records)
+        case "page":
+            return _numbered(paging, state, turned.records)
+        case "offset":
+            last = not turned.records or _short(paging, turned.records)
+            return None if last else {"offset": state.get("offset", paging.first_number) + turned.records}
         case "cursor":
             cursor = dig(turned.document, paging.next or "")
             if cursor is None or cursor in ("", False):
@@ -110,11 +123,23 @@ def dig(document: Any, path: str) -> Any:
     return document
 
 
-def _counted(paging: Paging, state: Mapping[str, Any], records: int) -> State | None:
-    if not records or (paging.stop == "short" and records < (paging.size or 0)):
+def _short(paging: Paging, records: int) -> bool:
+    """Whether so few records say that it is the last page."""
+    return paging.stop == "short" and records < (paging.size or 0)
+
+
+def _numbered(paging: Paging, state: Mapping[str, Any], records: int) -> State | None:
+    """See the module."""
+    if not records or _short(paging, records):
         return None
-    at = state.get(paging.type, paging.first_number)
-    return {paging.type: at + (1 if paging.type == "page" else records)}
+    at, full = state.get("page", paging.first_number), max(state.get("full", 0), paging.size or 0)
+    if "short" in state:
+        return {"page": at - 1, "seen": state["short"], "full": full}
+    if state.get("steady") or records == state.get("seen"):
+        return {"page": at + 1, "steady": True}
+    if records < full:
+        return {"page": at + 1, "short": records, "full": full}
+    return {"page": at + 1, "full": records}
 
 
 def _url(target: str, base: URL, own: Mapping[str, str]) -> State:

@@ -33,7 +33,7 @@ Stored = TypeVar("Stored", bound=msgspec.Struct)
 class Commit(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """One link of a chain. `part`: the visible file ("": no records), `temp`: its name until it is visible.
 
-    `columns`: of a CSV part.
+    `columns`: of a CSV part. `high`: the highest value so far of the field that the host follows.
     """
 
     version: int = 1
@@ -50,6 +50,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
     temp: str = ""
     sealed: bool = False
     columns: list[str] = []
+    high: Any = None
     token: Token = (0, "", 0)
 
 

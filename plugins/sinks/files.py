@@ -116,6 +116,7 @@ class FileSink:
 
     def __init__(self) -> None:
         self.held = 0
+        self.high: Any = None
         self.columns: list[str] = []
         self._part: Part | None = None
         self._position: Position = None
@@ -177,6 +178,7 @@ class FileSink:
                 raise self._superseded()
             commits = self._chain.read()
         self.held = sum(commit.records for commit in commits)
+        self.high = next((commit.high for commit in reversed(commits) if commit.high is not None), None)
         self.columns = next((commit.columns for commit in reversed(commits) if commit.columns), [])
         self._position = end_of(commits)
         return self._position
@@ -248,6 +250,7 @@ class FileSink:
             part=part.visible if part else "",
             temp=part.temp if part else "",
             columns=self.columns,
+            high=self.high,
             token=context.token,
         )
 

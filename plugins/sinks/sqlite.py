@@ -4,7 +4,7 @@ The table and its columns are made as records bring them; columns have no type, 
 (true and false become 1 and 0, lists and objects JSON text). Beside it stand the sink's own tables:
 
     _collect_positions   (task, target, run, shard): the shard's position (NULL: it was given up unpublished), how many
-                         records it has brought
+                         records it has brought, and the highest value of the field that the host follows
     _collect_targets     (task, target): the newest run that has opened it, the one that was published last
 
 `target` is the table. A run fences the ones before it: once a newer run of the task has opened the table, an
@@ -40,20 +40,11 @@ from plugins.api import (
 )
 from plugins.options import InvalidOption
 from plugins.sinks.columns import columns_of, ensure_table, has_rows, quoted
+from plugins.sinks.own_tables import lay
 from plugins.sinks.staged import SHARD, filled, is_staged, move, staging
 
 BUSY = 30.0
 """seconds to wait for another writer of the file; every shard of a run is one"""
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS _collect_positions (
-    task TEXT, target TEXT, run TEXT, shard TEXT, position TEXT, records INTEGER,
-    PRIMARY KEY (task, target, run, shard)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS _collect_targets (
-    task TEXT, target TEXT, generation INTEGER, run TEXT, staged INTEGER,
-    published_generation INTEGER, published TEXT,
-    PRIMARY KEY (task, target)) WITHOUT ROWID;
-"""
 
 
 class SqliteSinkOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -78,6 +69,7 @@ class SqliteSink:
 
     def __init__(self) -> None:
         self.held = 0
+        self.high: Any = None
         self._db: sqlite3.Connection | None = None
         self._rows: list[Record] = []
         self._position: Position = None
@@ -119,8 +111,7 @@ class SqliteSink:
                 self._file, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
             with self._transaction() as db:
-                for statement in filter(str.strip, _TABLES.split(";")):
-                    db.execute(statement)
+                lay(db)
         return self._db
 
     @contextlib.contextmanager
@@ -179,7 +170,7 @@ class SqliteSink:
                 " VALUES (?, ?, ?, ?, 'null', 0)",
                 self._place(),
             )
-            self._position, self.held = self._stored(db)
+            self._position, self.held, self.high = self._stored(db)
         return self._position
 
     def _claim(self, db: sqlite3.Connection) -> None:
@@ -212,13 +203,15 @@ class SqliteSink:
                 (task, self._table, *mine),
             )
 
-    def _stored(self, db: sqlite3.Connection) -> tuple[Position, int]:
+    def _stored(self, db: sqlite3.Connection) -> tuple[Position, int, Any]:
         row = db.execute(
-            "SELECT position, records FROM _collect_positions"
+            "SELECT position, records, coalesce(high, 'null') FROM _collect_positions"
             " WHERE task = ? AND target = ? AND run = ? AND shard = ?",
             self._place(),
         ).fetchone()
-        return (None, 0) if row is None or row[0] is None else (msgspec.json.decode(row[0]), row[1])
+        if row is None or row[0] is None:
+            return None, 0, None
+        return msgspec.json.decode(row[0]), row[1], msgspec.json.decode(row[2])
 
     def _place(self) -> tuple[str, str, str, str]:
         return (self._context.task, self._table, self._context.run, self._context.shard)
@@ -252,7 +245,7 @@ class SqliteSink:
         self._rows = []
         with self._transaction() as db:
             self._fence(db)
-            found, held = self._stored(db)
+            found, held, _ = self._stored(db)
             if encoded(found) != encoded(expected):
                 raise PositionMoved(found)
             if encoded(to) == encoded(expected) and not rows:
@@ -260,9 +253,9 @@ class SqliteSink:
             if rows:
                 self._insert(db, rows)
             db.execute(
-                "INSERT OR REPLACE INTO _collect_positions (task, target, run, shard, position, records)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (*self._place(), encoded(to).decode(), held + len(rows)),
+                "INSERT OR REPLACE INTO _collect_positions (task, target, run, shard, position, records, high)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*self._place(), encoded(to).decode(), held + len(rows), encoded(self.high).decode()),
             )
         self._position, self.held = to, held + len(rows)
 

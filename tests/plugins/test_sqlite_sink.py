@@ -238,3 +238,21 @@ async def test_a_table_without_a_key_is_of_one_task(tmp_path: Path) -> None:
     await put(await opened(tmp_path), ROWS)
     with pytest.raises(Permanent, match="of task t, task other cannot write there"):
         await opened(tmp_path, task="other")
+
+
+async def test_a_file_of_an_older_program_is_used_on(tmp_path: Path) -> None:
+    """Its table of positions has no column for the highest value."""
+    await put(await opened(tmp_path), ROWS[:2])
+    with sqlite3.connect(tmp_path / "out" / "x.db") as db:
+        db.execute("ALTER TABLE _collect_positions DROP COLUMN high")
+    db.close()
+    sink = await made(tmp_path)
+    assert await sink.open(SinkContext(task="t", run=R1, shard="0")) == "end"
+    assert (sink.held, sink.high) == (2, None)
+    sink.high = 7
+    await sink.write(Batch(stream="", records=ROWS[2:4], start="end", end="more"))
+    await sink.commit("end", "more")
+    await sink.shutdown()
+    again = await opened(tmp_path)
+    assert (again.held, again.high) == (4, 7)
+    await again.shutdown()

@@ -129,6 +129,7 @@ class Store:
     def __init__(self) -> None:
         self.positions: dict[tuple[str, str], Any] = {}
         self.records: dict[tuple[str, str], list[Any]] = {}
+        self.highs: dict[tuple[str, str], Any] = {}
         self.published: list[RunSummary] = []
         self.commits: list[tuple[Any, Any]] = []
         self.events: list[str] = []
@@ -157,10 +158,12 @@ class MemorySink:
         self.store = STORES.setdefault(self.options.store, Store())
         self.pending: list[Any] = []
         self.held: int | None = None
+        self.high: Any = None
 
     async def open(self, context: SinkContext) -> Any:
         self.key = (context.run, context.shard)
         self.held = len(self.store.records.get(self.key, []))
+        self.high = self.store.highs.get(self.key)
         return self.store.positions.get(self.key)
 
     async def write(self, batch: Batch) -> None:
@@ -176,6 +179,7 @@ class MemorySink:
             self.pending = []
             raise PositionMoved(self.store.positions.get(self.key))
         self.store.positions[self.key] = to
+        self.store.highs[self.key] = self.high
         self.store.records.setdefault(self.key, []).extend(self.pending)
         self.store.commits.append((expected, to))
         self.pending = []

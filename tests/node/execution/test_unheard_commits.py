@@ -33,6 +33,19 @@ async def test_its_highest_value_and_its_letters_are_told(
     assert (report.held or 0) + report.counts.written == 8
 
 
+@pytest.mark.parametrize(("committed", "kept", "high"), [(9, 7, 7), (6, 2, 9), (5, 2, 9), (9, None, 9)])
+async def test_the_highest_value_is_of_what_was_committed_and_not_of_what_the_source_says_now(
+    bench: Bench, store: Stores, committed: int, kept: int | None, high: int
+) -> None:
+    """A row that has got a higher value since, or is new, is not in the sink: the cursor must not pass it over."""
+    sink, held = store()
+    dead_after(held, committed)
+    held.highs[KEY] = kept
+    report = await bench.run(job({"total": 9, "size": 3}, sink, since=Since("n", 0, False)))
+    assert (report.state, report.position, report.high) == ("done", 9, high)
+    assert held.all() == list(range(1, 10))
+
+
 async def test_what_the_steward_has_heard_of_is_not_read_again(bench: Bench, store: Stores) -> None:
     sink, held = store()
     dead_after(held, 6)
