@@ -16,7 +16,7 @@ FUZZ_UPDATES ?= 1000000
 # Hundreds of processes start here: the code is compiled once, also where the environment says otherwise.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test check sim sim-mutants chaos chaos-figures fuzz bench fmt
+.PHONY: help demo test check sim sim-mutants chaos chaos-figures fuzz bench fmt lock audit
 
 help:
 	@echo "make demo   start three nodes here, collect real input through them, kill one, compare the result"
@@ -29,10 +29,16 @@ help:
 	@echo "make fuzz   FUZZ_SECONDS=60 FUZZ_UPDATES=1000000: hostile updates, then each decoder guided by coverage"
 	@echo "make bench  tasks/s and records/s of this machine"
 	@echo "make fmt    format the code"
+	@echo "make lock   pin the newest versions of all packages, with their hashes"
+	@echo "make audit  known weaknesses of the pinned packages, and a bill of materials in dist/"
 
-$(VENV)/ready: pyproject.toml
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+$(VENV)/ready: pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(VENV)/ready
@@ -62,7 +68,7 @@ chaos-figures: $(VENV)/ready
 	$(BIN)/python -m tests.scenarios.figures
 
 fuzz: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(PIP) --no-build-isolation --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz.campaign --updates $(FUZZ_UPDATES) --seed $(SEED)
 	for target in $$($(BIN)/python -m tests.fuzz.targets); do \
 		$(BIN)/python -m tests.fuzz.guided $$target --seconds $(FUZZ_SECONDS) || exit 1; done
@@ -73,3 +79,14 @@ bench: $(VENV)/ready
 fmt: $(VENV)/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix --exit-zero .
+
+lock: $(VENV)/ready
+	$(PIP) --no-build-isolation --editable '.[supply]'
+	$(BIN)/$(LOCK) --upgrade pyproject.toml --output-file requirements.lock
+	$(BIN)/$(LOCK) --upgrade pyproject.toml --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+audit: $(VENV)/ready
+	$(PIP) --no-build-isolation --editable '.[supply]'
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --output-file dist/sbom.cdx.json
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock

@@ -1,12 +1,13 @@
 """Who is in the mesh: SWIM with Lifeguard as a pure machine, `Swim.handle(event, now) -> effects`.
 
 Theory of operation. Each probe interval a node pings one other, round robin over a shuffled list. No answer
-within the probe timeout: it asks a few others to ping for it. Still none at the end of the interval: it
-*suspects* the target and says so; the suspected node refutes by raising its own incarnation, else the
-suspicion expires and the node is *dead*. More accusers make the suspicion expire sooner; a node whose own
-probes go wrong (local health) or whose timers are late gives others more time. News travel piggybacked on
-pings and acks and in gossip rounds until each was sent 4 log10(n+1) times; a rare push-pull with one other
-repairs what gossip missed. `left` is what a node says of itself; it is never suspected, probed or sought.
+within the probe timeout: it asks a few others to ping for it, and pings again a few times itself. Still none at
+the end of the interval: it *suspects* the target and says so; the suspected node refutes by raising its own
+incarnation, else the suspicion expires and the node is *dead*. More accusers make the suspicion expire sooner;
+a node whose own probes go wrong (local health) or whose timers are late gives others more time. News travel
+piggybacked on pings and acks and in gossip rounds until each was sent 4 log10(n+1) times; a rare push-pull with
+one other repairs what gossip missed. `left` is what a node says of itself; it is never suspected, probed or
+sought.
 
 Members are authenticated, and one of them may be evil. It cannot remove another that answers: what it says of a
 death or an accusation starts a suspicion, which the subject refutes; no leave is believed from one other node; no

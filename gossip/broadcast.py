@@ -2,6 +2,7 @@
 first, then the longest that fits (memberlist, queue.go).
 """
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -13,21 +14,12 @@ LEAST_NEWS = 20
 
 @dataclass(slots=True)
 class News:
-    """rank: how often it was sent, its length and its age, the last two negative; the least goes first.
-
-    It is kept, not computed: while halves of a mesh bury each other, sorting by it is most of the work.
-    """
+    """rank: how often it was sent, its length and its age, the last two negative; the least goes first."""
 
     about: NodeId
     encoded: bytes
     accuses: bool
-    rank: tuple[int, int, int]
-
-    def sent(self) -> int:
-        """Counts one more time; how often it was sent now."""
-        times, length, age = self.rank
-        self.rank = times + 1, length, age
-        return times + 1
+    rank: tuple[int, ...]
 
 
 _rank = attrgetter("rank")
@@ -36,10 +28,14 @@ _rank = attrgetter("rank")
 class Broadcasts:
     """At most one message per member waits: a newer one
     replaces it, which also bounds the queue by the member list.
+
+    The queue is kept sorted by rank, of which no two are equal. Do not sort it for each packet: while halves of a
+    mesh bury each other, or many are suspected under loss, that is most of the work.
     """
 
     def __init__(self) -> None:
         self._news: dict[NodeId, News] = {}
+        self._queue: list[News] = []
         self._order = 0
 
     def __len__(self) -> int:
@@ -50,28 +46,44 @@ class Broadcasts:
 
     def put(self, about: NodeId, encoded: bytes, *, accuses: bool = False) -> None:
         """`accuses`: it says that the member is suspect or dead."""
+        self.drop(about)
         self._order += 1
-        self._news[about] = News(about, encoded, accuses, (0, -len(encoded), -self._order))
+        self._enter(News(about, encoded, accuses, (0, -len(encoded), -self._order)))
 
     def drop(self, about: NodeId) -> None:
-        self._news.pop(about, None)
+        news = self._news.pop(about, None)
+        if news is not None:
+            del self._queue[bisect_left(self._queue, news.rank, key=_rank)]
 
     def clear(self) -> None:
         self._news.clear()
+        self._queue.clear()
 
     def take(self, room: int, limit: int, dead: NodeId | None = None) -> list[bytes]:
         """Messages of at most `room` bytes together; for one who is `dead`, accusations of itself alone. What has now
         been sent `limit` times waits no longer.
         """
-        fit = [news for news in self._news.values() if dead is None or not news.accuses or news.about == dead]
-        taken = []
-        for news in sorted(fit, key=_rank):
-            if room < LEAST_NEWS:
-                break
+        queue, place, taken = self._queue, 0, list[News]()
+        while room >= LEAST_NEWS and place < len(queue):
+            news = queue[place]
             if len(news.encoded) > room:
+                place = bisect_left(queue, (news.rank[0], -room), key=_rank)
                 continue
-            room -= len(news.encoded)
-            taken.append(news.encoded)
-            if news.sent() >= limit:
-                del self._news[news.about]
-        return taken
+            if dead is None or not news.accuses or news.about == dead:
+                room -= len(news.encoded)
+                taken.append(news)
+            place += 1
+        for news in taken:
+            self._sent(news, limit)
+        return [news.encoded for news in taken]
+
+    def _sent(self, news: News, limit: int) -> None:
+        times, length, age = news.rank
+        self.drop(news.about)
+        if times + 1 < limit:
+            news.rank = times + 1, length, age
+            self._enter(news)
+
+    def _enter(self, news: News) -> None:
+        self._news[news.about] = news
+        insort(self._queue, news, key=_rank)

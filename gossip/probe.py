@@ -1,4 +1,4 @@
-"""Whether the next one answers: a ping, then pings through helpers, then an accusation."""
+"""Whether the next one answers: a ping, then more pings, also through helpers, then an accusation."""
 
 from dataclasses import dataclass, field
 
@@ -9,15 +9,22 @@ from gossip.identity import NodeId
 from gossip.member import Member, State
 from gossip.messages import Ack, Dead, Nack, Ping, PingRequest, Suspect
 
+REPEATS = 4
+"""Pings after the probe timeout. One message may be lost, and each false suspicion is news for the whole mesh: with one
+ping a thousand members that lose a quarter accuse more than gossip can carry (docs/membership.md)."""
 MAX_RELAYS = 1024
 """Probes on behalf of others at a time (memberlist's handler queue)."""
 
 
 @dataclass(slots=True)
 class Probe:
+    """pause: seconds between two pings once the probe timeout is over."""
+
     sequence: int
     target: NodeId
     started: float
+    pause: float
+    repeats: int = 0
     helpers: list[NodeId] = field(default_factory=list)
     nacks: list[NodeId] = field(default_factory=list)
 
@@ -34,8 +41,8 @@ class Relay:
 
 
 class Prober:
-    """Timers: `probe` starts one, `indirect` asks helpers,
-    `verdict` judges; `relay` is a probe for somebody else.
+    """Timers: `probe` starts one, `indirect` asks helpers, `repeat` pings
+    again, `verdict` judges; `relay` is a probe for somebody else.
     """
 
     def __init__(self, core: Core, claims: Claims) -> None:
@@ -50,16 +57,14 @@ class Prober:
         if target is None:
             core.timers.set(("probe", ""), now + core.config.probe_interval)
             return
-        probe = self._probe = Probe(self._advance(), target.id, now)
-        given = core.config.probe_interval * (core.health.score + 1)
-        core.timers.set(("indirect", ""), now + core.config.probe_timeout, span=core.config.probe_timeout)
+        timeout, given = core.config.probe_timeout, core.config.probe_interval * (core.health.score + 1)
+        self._probe = Probe(self._advance(), target.id, now, (given - timeout) / REPEATS)
+        core.timers.set(("indirect", ""), now + timeout, span=timeout)
         core.timers.set(("verdict", ""), now + given, span=given)
-        core.send(
-            target.id, target.address, encode(Ping(probe.sequence, target.id)), *self.accusation(target)
-        )
+        self._ping(self._probe, target)
 
-    def escalate(self) -> None:
-        """No answer within the probe timeout: others try."""
+    def escalate(self, now: float) -> None:
+        """No answer within the probe timeout: others try, and so do we again."""
         core, probe = self._core, self._probe
         target = None if probe is None else core.table.members.get(probe.target)
         if probe is None or target is None:
@@ -71,6 +76,22 @@ class Prober:
         request = encode(PingRequest(probe.sequence, target.id, target.address))
         for helper in helpers:
             core.send(helper.id, helper.address, request)
+        self.repeat(now)
+
+    def repeat(self, now: float) -> None:
+        """Evenly up to the verdict, so that a node that gives others more time also asks them over all of it."""
+        core, probe = self._core, self._probe
+        target = None if probe is None else core.table.members.get(probe.target)
+        if probe is None or target is None:
+            return
+        self._ping(probe, target)
+        probe.repeats += 1
+        if probe.repeats < REPEATS:
+            core.timers.set(("repeat", ""), now + probe.pause)
+
+    def _ping(self, probe: Probe, target: Member) -> None:
+        ping = encode(Ping(probe.sequence, target.id))
+        self._core.send(target.id, target.address, ping, *self.accusation(target))
 
     def judge(self, now: float) -> None:
         """No answer at all. Helpers that did not even say nack speak against ourselves."""
@@ -81,7 +102,7 @@ class Prober:
             if target is not None and core.health.accusing(now):
                 claim = Suspect(target.id, target.boot, target.incarnation, core.me)
                 self._claims.suspect(claim, core.me, now)
-        self._probe = None
+        self._end()
         self.start(now)
 
     def stop(self) -> None:
@@ -100,10 +121,8 @@ class Prober:
         core, probe = self._core, self._probe
         if probe is not None and ack.sequence == probe.sequence:
             if sender == probe.target or sender in probe.helpers:
-                self._probe = None
+                self._end()
                 core.health.apply(-1)
-                core.timers.cancel(("indirect", ""))
-                core.timers.cancel(("verdict", ""))
                 core.timers.set(("probe", ""), max(now, probe.started + core.config.probe_interval))
             return
         relay = self._relays.get(ack.sequence)
@@ -148,6 +167,11 @@ class Prober:
         if member is not None and member.state is State.DEAD:
             return [encode(Dead(member.id, member.boot, member.incarnation))]
         return []
+
+    def _end(self) -> None:
+        self._probe = None
+        for kind in ("indirect", "repeat", "verdict"):
+            self._core.timers.cancel((kind, ""))
 
     def _advance(self) -> int:
         self._sequence += 1

@@ -266,7 +266,9 @@ class Swim:
             case ("probe", _):
                 self._prober.start(now)
             case ("indirect", _):
-                self._prober.escalate()
+                self._prober.escalate(now)
+            case ("repeat", _):
+                self._prober.repeat(now)
             case ("verdict", _):
                 self._prober.judge(now)
             case ("relay", int(sequence)):

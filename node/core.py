@@ -132,6 +132,11 @@ class Core:
         slots = range(first, first + self.config.slots)
         return self.ownership.stewards(slots, self.replicator.ledgers, self._now)
 
+    def voters_in(self, region: str) -> int:
+        """How many vote on a slot of the region, or soon will: who has just joined is on a map within moments."""
+        soon = self.ownership.placement.owners(slot_in(region, 0))
+        return max(self.leases.maps.voters_in(region), len(soon))
+
     def steward_of_task(self, task: str) -> NodeId | None:
         found = parse(task)
         return self.steward_of(found.slot) if found is not None else None
@@ -175,6 +180,7 @@ class Core:
         self.leases.members(members, now)
         far = frozenset(node for node in live if members[node].meta.region != self.config.region)
         self.replicator.members(self.ownership.placement, live, now, far)
+        self.table.hearing.members(live, now)
         self.custody.placed(self.ownership.placement, live)
         self.executor.members(live)
         self.steward.members(sorted(gone))
@@ -296,6 +302,7 @@ class Core:
     def _clock(self, now: float, wall_ms: int) -> None:
         self._now = self.table.now = now
         self.table.wall_ms = wall_ms
+        self.table.hearing.clock(now)
 
     def _changed(self, slot: int, changes: list[Change], author: Writer) -> set[str]:
         if self._loading:

@@ -83,7 +83,7 @@ class Presence:
         live = self._core.ownership.live()
         present = {secret for node, facts in known.items() if node in live for secret in facts.secrets}
         members = self._core.ownership.members
-        regions, maps = self._core.ownership.regions.known, self._core.leases.maps
+        regions, voters_in = self._core.ownership.regions.known, self._core.voters_in
         return Facts(
             roots={name: shared for name, (shared, _) in self._known.items()},
             folders={name: str(folder) for name, folder in self._roots.folders().items()},
@@ -91,8 +91,8 @@ class Presence:
             nodes=frozenset([*live, *(members[node].meta.name for node in live)]),
             replicas=min(len(live), self._config.state.replicas),
             regions=regions,
-            voters=maps.voters_in(self._config.node.region),
-            voters_in={region: maps.voters_in(region) for region in regions},
+            voters=voters_in(self._config.node.region),
+            voters_in={region: voters_in(region) for region in regions},
         )
 
     def meta(self) -> Meta:

@@ -219,8 +219,8 @@ class Drain(msgspec.Struct, kw_only=True):
 class Node(msgspec.Struct, kw_only=True):
     """`load`: {cpu (0..1), rss (bytes), running, queued, tasks_per_s, records_per_s, refused (handshakes, hellos and
     messages turned away), replica_lag_p99 (seconds from a write here until another replica's disk has it)}.
-    `draining`: it is to be emptied; `drain`: how far that is, where the node answered.
-    `reason`: why it is not ready.
+    `slots`: those that it stewards now. `draining`: it is to be emptied; `drain`: how far that is, where the node
+    answered. `reason`: why it is not ready.
     """
 
     id: str
@@ -309,8 +309,8 @@ class Why(msgspec.Struct, kw_only=True):
 
 
 class Finding(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a verification found. `kind`: log, replica, content, part, manifest, records, coverage, or unchecked:
-    it could not be looked at. `remedy`: what to do where it was not `repaired`."""
+    """What a verification found. `kind`: log, archive, replica, content, part, manifest, records, coverage, or
+    unchecked: it could not be looked at. `remedy`: what to do where it was not `repaired`."""
 
     kind: str
     what: str
@@ -328,6 +328,7 @@ class VerifySummary(msgspec.Struct, kw_only=True):
 
     nodes: int = 0
     envelopes: int = 0
+    archived: int = 0
     bytes: int = 0
     slots: int = 0
     tasks: int = 0

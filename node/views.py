@@ -73,7 +73,8 @@ class TaskReader:
         if request is not None and request.kind != "schedule":
             return "pending", held_back(self.core, self.work)
         if self.work.scheduled:
-            return "scheduled", self._last_reason()
+            waits = held_back(self.core, self.work) if request is not None else None
+            return "scheduled", waits or self._last_reason()
         return self._last()
 
     def _started(self, request: Request | None) -> bool:
@@ -154,7 +155,7 @@ class TaskReader:
         totals = live.totals() if live is not None else join.totals(facts)
         ended = known is not None and known.state in join.TERMINAL
         if known is not None and ended:
-            totals = _most(totals, known.totals)
+            totals = known.totals if known.published else _most(totals, known.totals)
         state = (
             known.state
             if known is not None and ended

@@ -40,7 +40,17 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def build(folder: Path) -> Path:
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder / "dist", SOURCE, cwd=folder)
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        folder / "dist",
+        SOURCE,
+        cwd=folder,
+    )
     (wheel,) = (folder / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

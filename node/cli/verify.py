@@ -81,6 +81,7 @@ def _row(finding: Finding) -> dict[str, Any]:
 def _said(summary: VerifySummary) -> str:
     checked = (
         f"{summary.nodes} nodes, {summary.slots:,} slots, {summary.envelopes:,} envelopes, "
+        f"{summary.archived:,} archived batches, "
         f"{summary.tasks:,} tasks with files, {summary.parts:,} parts"
     )
     if not (summary.differences or summary.repaired or summary.unchecked):

@@ -7,14 +7,14 @@ resolution, since both change.
 
 import asyncio
 import socket
+from typing import TYPE_CHECKING
 
-import dns.asyncresolver
-import dns.exception
-import dns.rdatatype
-import dns.rdtypes.IN.SRV
 from structlog import get_logger
 
 from node.transport.addresses import BadAddress, join, split
+
+if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver
 
 MAX_ADDRESSES = 256
 LIFETIME = 5.0  # seconds for one question
@@ -22,14 +22,14 @@ LIFETIME = 5.0  # seconds for one question
 log = get_logger(__name__)
 
 
-async def resolve(entry: str, resolver: dns.asyncresolver.Resolver | None = None) -> list[str]:
+async def resolve(entry: str, resolver: "Resolver | None" = None) -> list[str]:
     """Numeric `host:port` addresses behind `host:port`, or behind a service name `_service._proto.domain`.
 
     Sorted, at most 256; empty (and logged) when the name is unknown or no server answers. Raises BadAddress
     for what is neither.
     """
     if entry.startswith("_"):
-        targets = await _services(entry, resolver or dns.asyncresolver.Resolver())
+        targets = await _services(entry, resolver)
     else:
         targets = [split(entry)]
     found: set[str] = set()
@@ -47,7 +47,13 @@ def check(entry: str) -> None:
     split(entry)
 
 
-async def _services(name: str, resolver: dns.asyncresolver.Resolver) -> list[tuple[str, int]]:
+async def _services(name: str, resolver: "Resolver | None") -> list[tuple[str, int]]:
+    import dns.asyncresolver
+    import dns.exception
+    import dns.rdatatype
+    import dns.rdtypes.IN.SRV
+
+    resolver = resolver or dns.asyncresolver.Resolver()
     try:
         answer = await resolver.resolve(name, dns.rdatatype.SRV, lifetime=LIFETIME)
     except dns.exception.DNSException as error:

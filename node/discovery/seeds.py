@@ -8,8 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Sequence
-
-import dns.asyncresolver
+from typing import TYPE_CHECKING
 
 from node.discovery.base import Propose
 from node.discovery.dns import check, resolve
@@ -19,6 +18,9 @@ from node.transport.backoff import Backoff
 JOIN_OFFSET = 2  # from mesh.bind to the join socket
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 30.0  # seconds; also how often names are resolved again
+
+if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver
 
 
 class Seeds:
@@ -33,7 +35,7 @@ class Seeds:
         *,
         rng: random.Random,
         exact: bool = False,
-        resolver: dns.asyncresolver.Resolver | None = None,
+        resolver: "Resolver | None" = None,
     ) -> None:
         for entry in entries:
             check(entry)

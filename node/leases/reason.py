@@ -7,8 +7,10 @@ from node.stewardship.work import TaskWork
 def held_back(core: Core, work: TaskWork) -> str | None:
     """None: neither its slot's lease nor its home region is the reason."""
     if work.run is None:
-        away = work.id.slot in core.table.mine and not core.table.may_run(work)
-        return _kept_home(work) if away else None
+        if work.id.slot not in core.table.mine:
+            return None
+        if not core.table.may_run(work):
+            return _kept_home(work)
     return _lease_missing(core, work.id.slot) if work.pauses else None
 
 

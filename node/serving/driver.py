@@ -21,11 +21,12 @@ from node.leases.file import LeaseFile
 from node.loading import Behind, Loader, Name
 from node.messages import PACKED_SINCE, BadMessage, Message, UnknownKind
 from node.serving.keeping import Keeping, Pace
+from node.serving.passing import Passing
 from node.serving.places import Places
 from node.transport.base import TooLarge
 from state.base import BadBase
 from state.envelope import BadEnvelope, Writer
-from state.storage.archive import REMEDY, Archive
+from state.storage.archive import REMEDY, Archive, Rotten
 from state.storage.log import Damaged, Location, Log, Unreadable
 from state.storage.mark import check_mark
 from state.storage.rescue import rescue
@@ -75,6 +76,8 @@ class Driver:
         self.lag = 0.0
         self.on_damage: Callable[[int], None] = lambda _: None
         """Told the number of a log file in which something cannot be read."""
+        self.on_rot: Callable[[int, str], None] = lambda *_: None
+        """Told slot and batch of a damaged row of the archive."""
         self.on_stall: Callable[[OSError | None], None] = lambda _: None
         self._tasks: set[asyncio.Task[None]] = set()
         self.dropped = self.unknown = 0
@@ -97,9 +100,10 @@ class Driver:
             )
         archive = Archive(path)
         self.keeping = Keeping(self, archive, pace)
+        self.passing = Passing(self, self.keeping)
         try:
             self.keeping.load()
-        except BadBase as error:
+        except (BadBase, Rotten) as error:
             raise self._rotten(error) from None
         self._log = Log.open(folder, self._load, salvage=salvage)
         self._writer = LogWriter(self._log, lambda error: self._post(self._stalled, error))
@@ -148,6 +152,7 @@ class Driver:
             raise self._rotten(error) from None
         self.core.start(boottime(), wall_ms())
         self.spawn(self.keeping.run())
+        self.spawn(self.passing.run())
         self._tick()
 
     def _rotten(self, error: ValueError) -> Unreadable:
@@ -267,7 +272,7 @@ class Driver:
             self._calls(sender, message)
             return
         if isinstance(message, messages.Archived | messages.BasePiece):
-            self.keeping.received(sender, message)
+            self.passing.received(sender, message)
             return
         self.core.receive(sender, message, boottime(), wall_ms())
         self.kick()
@@ -305,7 +310,7 @@ class Driver:
             case Resend(to, ranges):
                 self.spawn(self._resend(to, ranges))
             case SendBase(to, slot):
-                self.keeping.offer(to, slot)
+                self.passing.offer(to, slot)
             case Keep(batch, items):
                 self._promise(batch, items)
             case Notice():

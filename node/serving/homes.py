@@ -67,7 +67,7 @@ class Homes:
     def _may_vote(self, region: str, specs: Sequence[bytes]) -> bool:
         """Whether the region has the replicas that its tasks with `on_partition = "pause"` need."""
         pauses = any(b'"on_partition"' in raw for raw in specs)
-        return not pauses or self.core.leases.maps.voters_in(region) >= PAUSE_NEEDS
+        return not pauses or self.core.voters_in(region) >= PAUSE_NEEDS
 
     async def named(self, name: str, tenant: str, look: Look) -> TaskId | None:
         """The task of this name. All regions are asked at once, for each is a long way off; the answer of the own one

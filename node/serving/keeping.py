@@ -6,22 +6,20 @@ rows are made durable on the log's thread, and only then is the log before it le
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 from structlog import get_logger
 
-from gossip.identity import NodeId
 from node import messages
 from node.ageing import Over, over
-from node.serving.opened import opened
-from sharding.region import valid
+from node.serving.opened import damaged, opened
 from state import base as bases
-from state.base import Base, Kept
+from state.base import Kept
 from state.envelope import Writer
 from state.ledger import Change, Ledger
-from state.storage.archive import Archive, Row, merged, packed, unpacked
+from state.storage.archive import REMEDY, Archive, Rotten, Row, packed, unpacked
 from state.storage.mark import write_mark
 
 if TYPE_CHECKING:
@@ -33,17 +31,11 @@ INTERVAL = 1.0
 """Seconds between two looks."""
 AT_ONCE = 64
 """Slots folded in one look; the loop goes round between them."""
-PIECE = 1 << 20
-"""Bytes of one message of rows or of a base."""
 EXPIRE_EVERY = 600.0
 STRANGER_SECONDS = 600.0
 """How long facts of a batch that nobody knows are kept: its part may still be under way."""
 MAX_EARLY = 600.0
 """Seconds until a batch that ended in the future, by another node's clock, is looked at again."""
-MAX_BASE = 256 << 20
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Row)
 
 
 class Pace(NamedTuple):
@@ -60,14 +52,6 @@ class Pace(NamedTuple):
     retention: float = 30 * 86_400.0
 
 
-class _Coming(NamedTuple):
-    """A transfer under way. `names`: of the rows that have come."""
-
-    serial: int
-    data: bytearray
-    names: set[str]
-
-
 class Keeping:
     """The driver's part that keeps memory, log and archive in bounds."""
 
@@ -82,16 +66,12 @@ class Keeping:
         self._shadowed: dict[tuple[int, str], Row] = {}
         """Rows whose batch is alive again: it is counted there"""
         self._strangers: dict[tuple[int, str], float] = {}
-        self._coming: dict[tuple[NodeId, int], _Coming] = {}
-        self._offers: asyncio.Queue[tuple[NodeId, int]] = asyncio.Queue()
-        self._offered: set[tuple[NodeId, int]] = set()
-        self._serial = 0
         self._next_expiry = 0.0
 
     # ---- life
 
     def load(self) -> None:
-        for data in self.archive.bases():
+        for _, data in self.archive.bases():
             base = bases.decode(data)
             self.core.replicator.restore(base)
             self.driver.places.trim(base.slot, self.core.replicator.ledger(base.slot).floors)
@@ -105,15 +85,17 @@ class Keeping:
         now = self.driver.now()
         self._changed = dict.fromkeys(self.core.replicator.ledgers, now)
         self._next_expiry = now
-        self.core.recall = self._recall
+        self.core.recall = self._recall_sound
         self.core.listeners.append(self._note)
 
     async def run(self) -> None:
-        self.driver.spawn(self._send_offers())
         while True:
             await asyncio.sleep(INTERVAL)
-            for _ in self.look():
-                await asyncio.sleep(0)
+            try:
+                for _ in self.look():
+                    await asyncio.sleep(0)
+            except Rotten as error:  # what else is due is tried again in a second
+                log.error("the archive is damaged", path=self.archive.path, error=str(error), remedy=REMEDY)
 
     def look(self) -> Iterator[None]:
         """What is due now, in steps: others may have a turn between them."""
@@ -131,9 +113,13 @@ class Keeping:
         self.archive.close()
 
     def _note(self, slot: int, _changes: list[Change], _author: Writer) -> None:
+        self.changed(slot)
+
+    def changed(self, slot: int) -> None:
+        """The slot is not quiet now."""
         self._changed[slot] = self.driver.now()
 
-    def _shadow(self, slot: int, row: Row) -> None:
+    def shadow(self, slot: int, row: Row) -> None:
         """The batch of this row is alive, and counted there."""
         if (slot, row.batch) not in self._shadowed:
             self._shadowed[slot, row.batch] = row
@@ -187,22 +173,22 @@ class Keeping:
         rows = self.core.replicator.fold(slot, kept, [*gone, *self._forgotten(slot)])
         for name, facts in rows.items():
             self._archive(slot, name, ended[name], *outlines[name], facts)
-        self._stage_base(slot, ledger)
+        self.stage_base(slot, ledger)
         self.folds += 1
 
     def _archive(
         self, slot: int, name: str, told: Over, tenant: str, task_name: str | None, facts: list[Kept]
     ) -> None:
         data = packed(facts)
-        self._put(slot, Row(name, told.ended_ms, told.lasting, tenant, task_name, told.states, data))
+        self.put(slot, Row(name, told.ended_ms, told.lasting, tenant, task_name, told.states, data))
 
-    def _put(self, slot: int, row: Row) -> None:
+    def put(self, slot: int, row: Row) -> None:
         shadow = self._shadowed.pop((slot, row.batch), None)
         if shadow is not None:
             self.archive.discount(slot, shadow, 1)
         self.archive.stage(slot, row)
 
-    def _stage_base(self, slot: int, ledger: Ledger) -> None:
+    def stage_base(self, slot: int, ledger: Ledger) -> None:
         self.archive.stage_base(slot, bases.encode(ledger.base()))
         self._floors[slot] = dict(ledger.floors)
 
@@ -241,27 +227,59 @@ class Keeping:
         """The archived batch; None where it is alive, or not known."""
         ledger = self.core.replicator.ledgers.get(slot)
         entry = ledger.batches.get(batch) if ledger is not None else None
-        return None if entry is not None and entry.parts else self.archive.get(slot, batch)
+        return None if entry is not None and entry.parts else self.get(slot, batch)
+
+    def get(self, slot: int, batch: str) -> Row | None:
+        """The row of a batch, be it alive or not. Raises Rotten, and then has it mended."""
+        try:
+            return self.archive.get(slot, batch)
+        except Rotten:
+            self.driver.on_rot(slot, batch)
+            raise
 
     def read(self, slot: int, batch: str) -> Ledger | None:
         """A ledger of the archived batch alone, to look at. Raises Refused where it is damaged."""
-        row = self.find(slot, batch)
-        return None if row is None else opened(slot, row, self.archive.path)
+        try:
+            row = self.find(slot, batch)
+            return None if row is None else opened(slot, row)
+        except Rotten:
+            raise damaged(self.archive.path, batch) from None
 
     def thaw(self, slot: int, batch: str) -> None:
-        """Put an archived batch back into the ledger, before something is written about it."""
-        if self.find(slot, batch) is not None:
+        """Put an archived batch back into the ledger, before something is written about it. Raises Refused where it is
+        damaged.
+        """
+        try:
+            if self.find(slot, batch) is None:
+                return
             self.core.replicator.thaw(slot, self._recall(slot, batch))
-            self._changed[slot] = self.driver.now()
-            self.driver.kick()
+        except Rotten:
+            raise damaged(self.archive.path, batch) from None
+        self.changed(slot)
+        self.driver.kick()
 
     def _recall(self, slot: int, batch: str) -> list[Kept]:
         """The facts of an archived batch, which counts as alive from here on."""
-        row = None if (slot, batch) in self._shadowed else self.archive.get(slot, batch)
+        row = None if (slot, batch) in self._shadowed else self.get(slot, batch)
         if row is None:
             return []
-        self._shadow(slot, row)
-        return unpacked(row.data)
+        facts = unpacked(row.data)
+        self.shadow(slot, row)
+        return facts
+
+    def _recall_sound(self, slot: int, batch: str) -> list[Kept]:
+        """As `_recall`; of a damaged row nothing, until it is mended and `restore`d."""
+        with contextlib.suppress(Rotten):
+            return self._recall(slot, batch)
+        return []
+
+    def restore(self, slot: int, row: Row) -> None:
+        """Take a row that another replica has; a batch of which something is alive here is alive again."""
+        self.put(slot, row)
+        ledger = self.core.replicator.ledgers.get(slot)
+        if ledger is not None and row.batch in ledger.batches:
+            self.shadow(slot, row)
+            self.core.replicator.thaw(slot, unpacked(row.data))
 
     def _look_for_lost(self, now: float) -> None:
         """Note since when batches are strangers; find whose the new values of archived facts are."""
@@ -275,9 +293,12 @@ class Keeping:
     def _resolve(self, slot: int, ledger: Ledger) -> None:
         """New values of archived facts: find whose they are; what nobody knows was dropped."""
         for name in self.archive.names(slot):
-            row = self.find(slot, name)
-            if row is not None and any((f.client, f.clock) in ledger.unresolved for f in unpacked(row.data)):
-                self.thaw(slot, name)
+            with contextlib.suppress(Rotten):
+                row = self.find(slot, name)
+                if row is not None and any(
+                    (f.client, f.clock) in ledger.unresolved for f in unpacked(row.data)
+                ):
+                    self.thaw(slot, name)
         ledger.unresolved.clear()
 
     def _forgotten(self, slot: int) -> list[str]:
@@ -289,112 +310,3 @@ class Keeping:
         for at in old:
             del self._strangers[at]
         return [name for _, name in old if name in batches and not batches[name].parts]
-
-    # ---- to and from other replicas
-
-    def takes_bases(self, to: NodeId) -> bool:
-        return self.core.protocol_of(to) >= messages.BasePiece.since
-
-    def offer(self, to: NodeId, slot: int) -> None:
-        """Send the slot's archive and base, one slot after the other."""
-        if (to, slot) not in self._offered and self.takes_bases(to):
-            self._offered.add((to, slot))
-            self._offers.put_nowait((to, slot))
-
-    async def _send_offers(self) -> None:
-        while True:
-            to, slot = await self._offers.get()
-            self._offered.discard((to, slot))
-            for message in self.transfer(slot):
-                for _ in range(50):
-                    if self.driver.send(to, message) or to not in self.core.ownership.live():
-                        break
-                    await asyncio.sleep(0.1)
-                await asyncio.sleep(0)
-
-    def transfer(self, slot: int) -> Iterable[messages.Message]:
-        """The rows in pieces, then the base; both as they are after a fold."""
-        ledger = self.core.replicator.ledgers.get(slot)
-        if ledger is None or ledger.unresolved:
-            return
-        self.fold(slot)
-        names = self.archive.names(slot)
-        data = bases.encode(ledger.base([name for name in names if name not in ledger.batches]))
-        self.store()
-        self._serial += 1
-        serial = self._serial
-        rows: list[tuple[str, bytes]] = []
-        size = 0
-        for name in names:
-            row = self.archive.get(slot, name)
-            if row is None:
-                continue
-            rows.append((name, _encoder.encode(row)))
-            size += len(row.data)
-            if size > PIECE:
-                yield messages.Archived(slot, serial, rows)
-                rows, size = [], 0
-        if rows:
-            yield messages.Archived(slot, serial, rows)
-        for at in range(0, len(data), PIECE):
-            yield messages.BasePiece(slot, serial, at, len(data), data[at : at + PIECE])
-
-    def received(self, sender: NodeId, message: messages.Archived | messages.BasePiece) -> None:
-        try:
-            if isinstance(message, messages.Archived):
-                self._take_rows(message, self._transfer(sender, message))
-            else:
-                self._take_piece(sender, message)
-        except (ValueError, msgspec.DecodeError) as error:
-            self.driver.dropped += 1
-            log.warning("a base was dropped", sender=sender, error=str(error))
-
-    def _transfer(self, sender: NodeId, message: messages.Archived | messages.BasePiece) -> _Coming:
-        """The transfer that the message belongs to; a later one takes the place of an earlier."""
-        coming = self._coming.get((sender, message.slot))
-        if coming is None or coming.serial != message.serial:
-            coming = self._coming[sender, message.slot] = _Coming(message.serial, bytearray(), set())
-        return coming
-
-    def _take_rows(self, message: messages.Archived, coming: _Coming) -> None:
-        for name, data in message.rows:
-            row = _decoder.decode(data)
-            if row.batch != name or not valid(message.slot, self.core.config.slots):
-                raise ValueError(f"row of {row.batch!r} under the name {name!r}")
-            unpacked(row.data)
-            coming.names.add(name)
-            mine = self.archive.get(message.slot, name)
-            row = row if mine is None else merged(mine, row)
-            self._put(message.slot, row)
-            ledger = self.core.replicator.ledgers.get(message.slot)
-            if ledger is not None and name in ledger.batches:
-                self._shadow(message.slot, row)
-                self.core.replicator.thaw(message.slot, unpacked(row.data))
-
-    def _take_piece(self, sender: NodeId, piece: messages.BasePiece) -> None:
-        coming = self._transfer(sender, piece)
-        if len(coming.data) != piece.offset:
-            return  # a piece was lost; the base is offered again
-        if len(coming.data) + len(piece.data) > min(piece.size, MAX_BASE):
-            raise ValueError("base larger than announced")
-        coming.data.extend(piece.data)
-        if len(coming.data) == piece.size:
-            del self._coming[sender, piece.slot]
-            base = bases.decode(bytes(coming.data))
-            if coming.names.issuperset(base.archived):
-                self._adopt(base, piece.slot)
-
-    def _adopt(self, base: Base, slot: int) -> None:
-        """Take the base; it is on the disk before anything that stands on it is acknowledged."""
-        if base.slot != slot or not valid(slot, self.core.config.slots):
-            raise bases.BadBase(f"base of slot {base.slot} under {slot}")
-        ledger = self.core.replicator.ledger(slot)
-        alive = [name for name in base.archived if name in ledger.batches]
-        rows = {
-            name: unpacked(row.data) for name in alive if (row := self.archive.get(slot, name)) is not None
-        }
-        self.core.replicator.adopt(base, rows)
-        self._stage_base(slot, ledger)
-        self._changed[slot] = self.driver.now()
-        self.store()
-        self.driver.kick()

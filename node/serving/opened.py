@@ -3,15 +3,22 @@
 from pathlib import Path
 
 from node.api.problems import refuse
+from node.service import Refused
 from state.ledger import Ledger
 from state.storage.archive import REMEDY, Row, unpacked
 
 
-def opened(slot: int, row: Row, path: Path) -> Ledger:
-    """Raises Refused, with the path of the archive, where the row is damaged."""
+def opened(slot: int, row: Row) -> Ledger:
+    """Raises Rotten."""
     ledger = Ledger(slot, lambda: 1)
-    try:
-        ledger.thaw(unpacked(row.data))
-    except ValueError:
-        raise refuse(500, "damaged", f"{path} is damaged at {row.batch}; {REMEDY}") from None
+    ledger.thaw(unpacked(row.data))
     return ledger
+
+
+def damaged(path: Path, batch: str) -> Refused:
+    """What is answered for a batch whose row is damaged."""
+    return refuse(
+        500,
+        "damaged",
+        f"{path} is damaged at {batch}; collect verify --repair takes it from another node, or {REMEDY}",
+    )

@@ -1,7 +1,7 @@
 """The mesh in numbers and names: this node's status, everybody's together, and what a spec's roots mean for it."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,6 @@ from node.stewardship.specs import decode_spec
 from node.views import instant
 from plugins.options import decode
 from plugins.registry import Registry
-from sharding.region import slot_in
 
 COUNT_EVERY = 0.3
 """Seconds for which a count of all tasks is good; bulk tasks are counted by bitmap, special ones one by one."""
@@ -105,7 +104,8 @@ class Overview:
         for answer in answers.values():
             for state, count in (answer["tasks"] if answer else {}).items():
                 tasks[state] = tasks.get(state, 0) + count
-        nodes = [self.node(node, answers.get(node)) for node in sorted(self.core.ownership.members)]
+        work = self._stewarded()
+        nodes = [self._node(node, answers.get(node), work) for node in sorted(self.core.ownership.members)]
         nodes = [node for node in nodes if node.state != State.LEFT]
         return Cluster(
             id=self._mesh_id,
@@ -145,9 +145,18 @@ class Overview:
         ]
 
     def node(self, node: NodeId, answer: Any) -> Node:
+        return self._node(node, answer, self._stewarded())
+
+    def _stewarded(self) -> Counter[NodeId | None]:
+        """How many slots each node stewards now, of all regions; None: those that nobody does for the moment."""
+        work: Counter[NodeId | None] = Counter()
+        for region in {member.meta.region for member in self.core.ownership.members.values()}:
+            work.update(self.core.stewards_in(region))
+        return work
+
+    def _node(self, node: NodeId, answer: Any, work: Mapping[NodeId | None, int]) -> Node:
         member = self.core.ownership.members[node]
         facts = self.core.steward.leasing.facts.get(node)
-        owners, first = self.core.ownership.placement.owners, slot_in(member.meta.region, 0)
         return Node(
             id=node,
             name=member.meta.name,
@@ -156,7 +165,7 @@ class Overview:
             zone=member.meta.zone,
             addresses={"http": member.meta.http, "mesh": member.address, "join": member.meta.join},
             load=answer["load"] if answer else {},
-            slots=sum(owners(first + number)[:1] == (node,) for number in range(self.core.config.slots)),
+            slots=work.get(node, 0),
             version=member.meta.version,
             boot=member.boot,
             plugins=dict(facts.plugins) if facts else {},

@@ -14,11 +14,13 @@ from node.stewardship.backlog import Item
 from node.stewardship.bulk import BulkGroup
 from node.stewardship.eligibility import Needs, refusals
 from node.stewardship.orders import job_of
+from node.stewardship.preparation import prepare
 from node.stewardship.run import RunWork, ShardWork
 from node.stewardship.table import Table
 from node.stewardship.work import TaskWork, WorkKey, needs_of
 from sharding.balance import choose
 from sharding.key import TaskId, parse
+from state.join import Request
 from state.model import FIRST_RUN, Token
 
 BULK_AT_ONCE = 500
@@ -49,17 +51,42 @@ class Leasing:
         self._keeper = keeper
         self.pausing: set[WorkKey] = set()
         """Works that run only under their slot's majority lease."""
+        self._awaiting: set[WorkKey] = set()
+        """Works that are to begin a run when all that is to be known for it is here."""
 
     # ---- majority leases
 
+    def to_begin(self, work: TaskWork) -> Request | None:
+        """The run that is to begin now. It begins with the cursor or the coverage that all before it have left: when
+        the other replicas were heard, and, for a task that pauses, on the side of a cut that has the majority.
+        """
+        request = work.next_request() if self.table.may_begin(work) else None
+        held = request is not None and not self._knows_all(work)
+        (self._awaiting.add if held else self._awaiting.discard)(work.key)
+        return None if held else request
+
+    def _knows_all(self, work: TaskWork) -> bool:
+        if work.pauses and not self._may_begin(work.id.slot):
+            return False
+        if work.effective.spec.mode == "full":
+            return True
+        owners = self.table.ownership.placement.owners(work.id.slot)
+        others = self.table.ownership.live().intersection(owners) - {self.table.me}
+        return all(self.table.hearing.heard(node, self.table.now) for node in others)
+
     def keep(self) -> None:
-        """Say which slots' leases are needed: those with a run of such a task."""
+        """Say which slots' leases are needed: those with a run of such a task, or with one that is to begin."""
         works = self.table.works
         self.pausing = {key for key in self.pausing if key in works and works[key].pauses}
         for work in (works[key] for key in self.pausing):
             if work.id.region != self.table.region and self.table.may_begin(work) and work.next_request():
                 self.table.wake(work, self.table.now)  # its home region was given up just now
-        wanted = {
+        self._awaiting &= works.keys()
+        for work in (works[key] for key in self._awaiting):
+            if self._knows_all(work):
+                self.table.wake(work, self.table.now)
+        wanted = {key[0] for key in self._awaiting & self.pausing}
+        wanted |= {
             key[0] for key in self.pausing if (run := works[key].run) is not None and run.phase != "wait"
         }
         self._keeper.wanted = frozenset(wanted & self.table.mine.keys())
@@ -239,6 +266,9 @@ class Leasing:
 
     def _serve_work(self, work: TaskWork) -> int:
         run, shard = work.run, work.leasable(self.table.now)
+        if run is not None and shard is run.step and run.phase == "plan" and not run.origin:
+            prepare(self.table, work, run)  # anew: another may have begun it, on the far side of a cut
+            shard = work.leasable(self.table.now)
         if run is None or shard is None or (work.pauses and not self._may_begin(work.id.slot)):
             return 0
         node = self._node_for_solo(work.needs) if run.solo else self._node_for(work, shard)

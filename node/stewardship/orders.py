@@ -10,9 +10,12 @@ from state.model import PlannedShard
 
 
 def job_of(work: TaskWork, run: RunWork, shard: ShardWork, *, nodes: int) -> Job:
-    """The shard that is leased now, at its rate. `nodes`: how many are alive."""
+    """The shard that is leased now, at its rate. `nodes`: how many are alive. What tells of all shards goes to who
+    publishes, and not to each of thousands.
+    """
     spec = run.effective.spec
     limits = work.effective.limits
+    publishes = run.solo or (shard is run.step and run.phase == "publish")
     return Job(
         key=run.job_key(str(work.id), shard),
         tenant=work.tenant,
@@ -30,14 +33,18 @@ def job_of(work: TaskWork, run: RunWork, shard: ShardWork, *, nodes: int) -> Job
         rate=shard.rate,
         dead_budget=max(0, spec.errors.max - run.with_letters) if spec.errors.dead_letters else 0,
         letters=records(run.request, work.facts) if run.request.kind == "letters" else (),
-        shards=tuple(sorted(key for key, s in run.shards.items() if s.state == "succeeded" or run.solo)),
-        complete=not run.failed(),
-        records=run.totals().written,
+        shards=_finished(run) if publishes else (),
+        complete=not publishes or not run.failed(),
+        records=run.totals().written if publishes else 0,
         replaces=spec.mode == "full" and run.request.kind != "letters",
         origin=run.origin,
         pause=work.pauses,
         high=shard.high,
     )
+
+
+def _finished(run: RunWork) -> tuple[str, ...]:
+    return tuple(sorted(key for key, s in run.shards.items() if s.state == "succeeded" or run.solo))
 
 
 def _range(section: RangeSpec) -> Range:

@@ -333,7 +333,7 @@ class Steward:
             run = None
         if work.scheduled and not work.desired.paused:
             work.collect_due(self.table.wall_ms)
-        if self.table.may_begin(work) and (request := work.next_request()) is not None:
+        if (request := self.leasing.to_begin(work)) is not None:
             self._cancel(work, self._begin(work, request))
         self.recording.end_if_over(work)
         if work.scheduled:  # also while a run goes on: what falls due meanwhile is skipped or queued

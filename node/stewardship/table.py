@@ -11,6 +11,7 @@ from node.effects import Effect, Notice
 from node.replication import Replicator
 from node.stewardship.backlog import Backlog
 from node.stewardship.bulk import BulkGroup
+from node.stewardship.hearing import Hearing
 from node.stewardship.ownership import Ownership, next_token
 from node.stewardship.work import TaskWork, WorkKey
 from state import model
@@ -36,6 +37,7 @@ class Table:
         """Whether a replica has what this node, itself none any more, has of a slot."""
         self.homeless: Callable[[int], bool] = lambda _slot: False
         """Whether nobody of the slot's home region votes on its lease any more."""
+        self.hearing = Hearing(replicator.synced)
         self.now = 0.0
         self.wall_ms = 0
         self.mine: dict[int, Token | None] = {}

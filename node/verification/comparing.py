@@ -10,6 +10,10 @@ View = tuple[bytes, bytes]
 Heads = Mapping[str, int]
 """author -> sequence"""
 
+Batches = tuple[int, Sequence[tuple[str, int | None]], Sequence[str]]
+"""(since, archived, alive) of a slot on one node: an archived batch with the time of its end in ms, None where it
+stays; what ended after `since` is still kept."""
+
 NOTHING: View = (b"", b"")
 
 
@@ -29,6 +33,23 @@ def most(heads: Iterable[Heads]) -> dict[str, int]:
     for held in heads:
         for author, seq in held.items():
             found[author] = max(seq, found.get(author, 0))
+    return found
+
+
+def gone(
+    views: Mapping[str, Mapping[int, Batches]], replicas: Callable[[int], Sequence[str]]
+) -> dict[tuple[int, str, str], str]:
+    """`(slot, node, batch)` of what a replica does not know, though it should -> a replica that has it archived."""
+    found = {}
+    for slot in sorted({slot for held in views.values() for slot in held}):
+        owners = {node: views[node][slot] for node in replicas(slot) if slot in views.get(node, {})}
+        archived = {row[0]: (row[1], node) for node, (_, rows, _) in owners.items() for row in rows}
+        for node, (since, rows, alive) in owners.items():
+            known = {row[0] for row in rows}.union(alive)
+            for batch in sorted(archived.keys() - known):
+                ended, other = archived[batch]
+                if ended is None or ended > since:
+                    found[slot, node, batch] = other
     return found
 
 

@@ -45,6 +45,44 @@ def of_log(
     return found
 
 
+def of_archive(
+    node: str, file: str, slot: int, batch: str, why: str, mended: dict[str, Any] | None
+) -> Finding:
+    """Of one row of the archive, of the base of a slot (no batch), or of the whole file (slot -1)."""
+    repaired = mended is not None and bool(mended["mended"])
+    again = "stop the node and start it with --salvage: what is sound is kept, and the rest fetched from other nodes"
+    remedy = "" if repaired else "collect verify --repair" if mended is None and slot >= 0 else again
+    if slot < 0:
+        return Finding(
+            kind="archive", node=node, file=file, what=f"the file is damaged ({why})", remedy=remedy
+        )
+    where = shown(slot, LOCAL)
+    what = (
+        f"the tasks of batch {where}-{batch} cannot be read"
+        if batch
+        else "the base of the slot cannot be read"
+    )
+    return Finding(
+        kind="archive",
+        node=node,
+        slot=where,
+        file=file,
+        what=f"{what} ({why})",
+        repaired=repaired,
+        remedy=remedy,
+    )
+
+
+def of_loss(node: str, slot: int, batch: str, other: str, mended: dict[str, Any] | None) -> Finding:
+    """Of an archived batch that is gone from a node, and that another one has."""
+    repaired = mended is not None and bool(mended["mended"])
+    where = shown(slot, LOCAL)
+    return Finding(
+        kind="archive", node=node, slot=where, repaired=repaired, remedy="" if repaired else "collect verify --repair",
+        what=f"the tasks of batch {where}-{batch} are gone from its archive; node {other} has them",
+    )  # fmt: skip
+
+
 def of_gap(node: str, behind: Sequence[Any]) -> Finding:
     slot, author, first, waiting = behind
     return Finding(

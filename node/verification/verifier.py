@@ -17,8 +17,9 @@ from node.serving.driver import Driver
 from node.serving.routes import Routes
 from node.verification import comparing
 from node.verification.answers import Answers
+from node.verification.archives import ArchiveCheck
 from node.verification.disk import DiskCheck
-from node.verification.findings import of_folder, of_gap, of_log, unchecked
+from node.verification.findings import of_archive, of_folder, of_gap, of_log, of_loss, unchecked
 from node.verification.mending import Mender
 from node.verification.outputs import FolderCheck
 from sharding.region import slot_in
@@ -40,8 +41,10 @@ class Verifier:
         self._check = DiskCheck(driver)
         self._answers = Answers(core, driver)
         self._mender = Mender(driver)
+        self._archives = ArchiveCheck(core, driver, self.ask)
         self._folders = FolderCheck(roots)
         driver.on_damage = self._mender.heal
+        driver.on_rot = self._archives.heal
         self.routes = Routes(core)
 
     def operations(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
@@ -50,6 +53,8 @@ class Verifier:
             "verify-log": self._check.log, "verify-files": self._check.files, "verify-behind": self._check.behind,
             "verify-slots": self._answers.slots, "verify-heads": self._answers.heads,
             "verify-tasks": self._answers.tasks, "verify-folder": self._folders.folder, "mend": self._mender.mend,
+            "verify-archive": self._archives.rows, "mend-archive": self._archives.mend,
+            "archived-row": self._archives.row, "verify-batches": self._archives.batches,
         }  # fmt: skip
 
     async def ask(self, node: NodeId, operation: str, arguments: dict[str, Any]) -> Any:
@@ -72,7 +77,7 @@ class _Verification:
         self._left: set[NodeId] = set()
 
     async def lines(self) -> AsyncIterator[VerifyLine]:
-        for stage in (self._logs, self._replicas, self._outputs):
+        for stage in (self._logs, self._archives, self._replicas, self._batches, self._outputs):
             async for line in stage():
                 if line.finding is not None:
                     self._count(line.finding)
@@ -128,15 +133,45 @@ class _Verification:
         for behind in await self._verifier.ask(node, "verify-behind", {}):
             yield VerifyLine(stage="logs", finding=of_gap(node, behind))
 
-    # ---- replicas
-
-    async def _replicas(self) -> AsyncIterator[VerifyLine]:
-        slots, unequal = self._core.config.slots, list[int]()
-        pieces = [
+    def _pieces(self) -> list[range]:
+        """The slots of all regions, as many as one question is about."""
+        slots = self._core.config.slots
+        return [
             range(slot_in(region, first), slot_in(region, min(first + SLOTS, slots)))
             for region in self._verifier.routes.regions()
             for first in range(0, slots, SLOTS)
         ]
+
+    # ---- archives
+
+    async def _archives(self) -> AsyncIterator[VerifyLine]:
+        nodes = self._nodes()
+        for done, node in enumerate(nodes):
+            try:
+                async for line in self._archive_of(node, done, len(nodes)):
+                    yield line
+            except (NoAnswer, Refused) as error:
+                yield VerifyLine(stage="archives", finding=unchecked(node, error))
+
+    async def _archive_of(self, node: NodeId, done: int, total: int) -> AsyncIterator[VerifyLine]:
+        at: Any = [-1, ""]
+        while at is not None:
+            answer = await self._verifier.ask(node, "verify-archive", {"at": at})
+            self._summary.archived += answer["rows"]
+            self._summary.bytes += answer["bytes"]
+            for slot, batch, why in answer["damaged"]:
+                mended = None
+                if self._repair:
+                    mended = await self._verifier.ask(node, "mend-archive", {"slot": slot, "batch": batch})
+                finding = of_archive(node, answer["file"], slot, batch, why, mended)
+                yield VerifyLine(stage="archives", finding=finding)
+            at = answer["next"]
+            yield VerifyLine(stage="archives", done=done, total=total)
+
+    # ---- replicas
+
+    async def _replicas(self) -> AsyncIterator[VerifyLine]:
+        unequal, pieces = list[int](), self._pieces()
         for done, piece in enumerate(pieces):
             views = await self._views(piece)
             self._summary.slots += len({slot for held in views.values() for slot in held})
@@ -146,6 +181,35 @@ class _Verification:
             yield VerifyLine(stage="differences", done=done, total=len(unequal))
             for finding in await self._look_closer(slot):
                 yield VerifyLine(stage="replicas", finding=finding)
+
+    async def _batches(self) -> AsyncIterator[VerifyLine]:
+        """Archived batches that a replica has and another does not know."""
+        pieces, gone = self._pieces(), dict[tuple[int, str, str], str]()
+        for done, piece in enumerate(pieces):
+            gone |= await self._gone(piece)
+            yield VerifyLine(stage="batches", done=done, total=len(pieces))
+        for _ in range(ROUNDS if gone else 0):  # what is on its way is given time
+            await asyncio.sleep(PAUSE)
+            again = [
+                await self._gone(range(slot, slot + 1)) for slot in sorted({slot for slot, _, _ in gone})
+            ]
+            gone = {at: other for at, other in gone.items() if any(at in found for found in again)}
+            if not gone:
+                break
+        for (slot, node, batch), other in gone.items():
+            mended = None
+            if self._repair:
+                with contextlib.suppress(NoAnswer, Refused):
+                    arguments = {"slot": slot, "batch": batch}
+                    mended = await self._verifier.ask(NodeId(node), "mend-archive", arguments)
+            yield VerifyLine(stage="batches", finding=of_loss(node, slot, batch, other, mended))
+
+    async def _gone(self, slots: range) -> dict[tuple[int, str, str], str]:
+        answers = await self._all("verify-batches", {"first": slots.start, "last": slots.stop})
+        views: dict[str, dict[int, comparing.Batches]] = {
+            node: {int(slot): view for slot, view in held.items()} for node, held in answers.items()
+        }
+        return comparing.gone(views, self._core.ownership.placement.owners)
 
     async def _views(self, slots: range) -> dict[str, dict[int, comparing.View]]:
         answers = await self._all("verify-slots", {"first": slots.start, "last": slots.stop})

@@ -3,8 +3,12 @@
 One SQLite file a node. Writes are staged (`stage`, `stage_base`) and become durable in `commit`, on the log's thread
 and in its order, so that no envelope that stands on a base is acknowledged before the base itself; reads see what is
 staged. A row is kept until its retention is over; rows of named tasks stay.
+
+SQLite does not notice a bit that has turned, so each base and row has a checksum, in a table of its own (`sums`).
+Versions before it write without: triggers take the checksum of what they replace away, so that none is ever stale.
 """
 
+import contextlib
 import sqlite3
 import threading
 import zlib
@@ -14,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from xxhash import xxh3_64_digest
 
 from state.base import Kept
 from state.storage.log import Unreadable
@@ -22,14 +27,31 @@ VERSION = 1
 REMEDY = (
     "stop this node and start it with --salvage: what is sound is kept, and the rest fetched from other nodes"
 )
-_SCHEMA = """
+SCHEMA = """
 create table if not exists base (slot integer primary key, data blob not null);
 create table if not exists archived (
     slot integer not null, batch text not null, ended_ms integer not null, lasting integer not null,
     tenant text not null, name text, states blob not null, data blob not null, primary key (slot, batch)
 );
 create index if not exists archived_age on archived (lasting, ended_ms);
+create table if not exists sums (
+    slot integer not null, batch text not null, sum blob not null, primary key (slot, batch)
+);
+create trigger if not exists base_put after insert on base begin
+    delete from sums where slot = new.slot and batch = '';
+end;
+create trigger if not exists archived_put after insert on archived begin
+    delete from sums where slot = new.slot and batch = new.batch;
+end;
+create trigger if not exists archived_gone after delete on archived begin
+    delete from sums where slot = old.slot and batch = old.batch;
+end;
 """
+
+
+BASE_COLUMNS = "base.slot, data, sum from base left join sums on sums.slot = base.slot and batch = ''"
+_ROW = "batch, ended_ms, lasting, tenant, name, states, data"
+ROW_COLUMNS = f"{_ROW}, sum from archived left join sums using (slot, batch)"
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -46,7 +68,12 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
+class Rotten(ValueError):
+    """What is stored is not what was written."""
+
+
 _kept = msgspec.msgpack.Decoder(list[Kept])
+_states = msgspec.msgpack.Decoder(dict[str, int])
 
 
 def packed(facts: Sequence[Kept]) -> bytes:
@@ -54,11 +81,30 @@ def packed(facts: Sequence[Kept]) -> bytes:
 
 
 def unpacked(data: bytes) -> list[Kept]:
-    """Raises ValueError for what `packed` did not make."""
+    """Raises Rotten for what `packed` did not make."""
     try:
         return _kept.decode(zlib.decompress(data))
-    except (zlib.error, msgspec.DecodeError) as error:
-        raise ValueError(f"not an archived batch: {error}") from None
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Rotten(f"not an archived batch: {error}") from None
+
+
+def readable(text: bytes) -> str:
+    """What is no UTF-8 any more can be read, and has another checksum."""
+    return text.decode("utf-8", "replace")
+
+
+def base_sum(slot: int, data: bytes) -> bytes:
+    return xxh3_64_digest(msgspec.msgpack.encode((slot, data)))
+
+
+def row_sum(slot: int, row: Row) -> bytes:
+    return xxh3_64_digest(msgspec.msgpack.encode((slot, row)))
+
+
+def sound(sum_: bytes | None, computed: bytes) -> None:
+    """Raises Rotten where a checksum was written and is another."""
+    if sum_ is not None and bytes(sum_) != computed:
+        raise Rotten("its checksum is wrong")
 
 
 def merged(mine: Row, theirs: Row) -> Row:
@@ -87,14 +133,15 @@ class Archive:
             self._reader, self._writer = self._open(), self._open()
             self._begin()
             for slot, tenant, states in self._reader.execute("select slot, tenant, states from archived"):
-                self._count(slot, tenant, msgspec.msgpack.decode(states), 1)
+                self._count(slot, tenant, _states.decode(states), 1)
         except sqlite3.OperationalError as error:
             raise Unreadable(f"{path}: {error}") from None
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
             raise Unreadable(f"{path} is damaged ({error}); {REMEDY}") from None
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+        connection.text_factory = readable
         connection.execute("pragma journal_mode=wal")
         connection.execute("pragma synchronous=full")
         return connection
@@ -103,17 +150,19 @@ class Archive:
         (version,) = self._writer.execute("pragma user_version").fetchone()
         if version > VERSION:
             raise Unreadable(f"{self.path} has version {version}; this program reads up to {VERSION}")
-        if version < VERSION:  # a start that is refused for another reason changes nothing
-            self._writer.executescript(_SCHEMA)
+        summed = self._writer.execute("select 1 from sqlite_master where name = 'archived_gone'").fetchone()
+        if version < VERSION or not summed:  # a start that is refused for another reason changes nothing
+            self._writer.executescript(SCHEMA)
             self._writer.execute(f"pragma user_version={VERSION}")
 
     # ---- writing
 
     def stage(self, slot: int, row: Row) -> None:
         """Put the row in, over an older one."""
-        before = self.get(slot, row.batch)
-        if before is not None:
-            self._count(slot, before.tenant, before.states, -1)
+        with contextlib.suppress(Rotten):  # what replaces it is sound
+            before = self.get(slot, row.batch)
+            if before is not None:
+                self._count(slot, before.tenant, before.states, -1)
         self._count(slot, row.tenant, row.states, 1)
         with self._lock:
             self._staged[slot, row.batch] = row
@@ -133,6 +182,9 @@ class Archive:
                 "insert or replace into archived values (?, ?, ?, ?, ?, ?, ?, ?)",
                 ((slot, *_columns(row)) for (slot, _), row in rows.items()),
             )
+            sums = [(slot, "", base_sum(slot, data)) for slot, data in bases.items()]
+            sums += [(*at, row_sum(at[0], row)) for at, row in rows.items()]
+            self._writer.executemany("insert or replace into sums values (?, ?, ?)", sums)
             self._writer.execute("commit")
         except sqlite3.Error as error:
             if self._writer.in_transaction:
@@ -149,12 +201,12 @@ class Archive:
 
     def expired(self, before_ms: int) -> list[tuple[int, Row]]:
         """`(slot, row without data)` of what ended before and does not last."""
-        found = self._reader.execute(
+        found = self._read(
             "select slot, batch, ended_ms, lasting, tenant, name, states, x'' from archived"
             " where lasting = 0 and ended_ms < ?",
-            (before_ms,),
+            before_ms,
         )
-        return [(slot, _row(columns)) for slot, *columns in found]
+        return [(slot, row_of(columns)) for slot, *columns in found]
 
     def delete(self, before_ms: int) -> None:
         """Drop what `expired` names. On the log's thread. Raises OSError."""
@@ -174,35 +226,53 @@ class Archive:
 
     # ---- reading
 
-    def bases(self) -> Iterator[bytes]:
-        for (data,) in self._reader.execute("select data from base order by slot"):
-            yield data
+    def bases(self) -> Iterator[tuple[int, bytes]]:
+        """Slot and base, as they are on the disk. Raises Rotten."""
+        for (slot,) in self._read("select slot from base order by slot"):
+            for _, data, sum_ in self._read(f"select {BASE_COLUMNS} where base.slot = ?", slot):
+                sound(sum_, base_sum(slot, data))
+                yield slot, data
 
     def get(self, slot: int, batch: str) -> Row | None:
+        """Raises Rotten."""
         with self._lock:
             staged = self._staged.get((slot, batch))
         if staged is not None:
             return staged
-        found = self._reader.execute(
-            "select batch, ended_ms, lasting, tenant, name, states, data from archived where slot = ? and batch = ?",
-            (slot, batch),
-        ).fetchone()
-        return None if found is None else _row(found)
+        found = self._stored(slot, batch)
+        if found is None:
+            return None
+        row, sum_ = row_of(found[:-1]), found[-1]
+        if sum_ is None:
+            unpacked(row.data)
+        sound(sum_, row_sum(slot, row))
+        return row
+
+    def _stored(self, slot: int, batch: str) -> tuple[Any, ...] | None:
+        found = self._read(f"select {ROW_COLUMNS} where slot = ? and batch = ?", slot, batch)
+        return found[0] if found else None
+
+    def _read(self, query: str, *arguments: int | str) -> list[tuple[Any, ...]]:
+        """Raises Rotten where the pages of the file do not fit together."""
+        try:
+            return self._reader.execute(query, arguments).fetchall()
+        except sqlite3.OperationalError:
+            raise
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise Rotten(str(error)) from None
 
     def outlines(self, slot: int) -> list[Row]:
         """The slot's rows without their data, by name."""
-        found = self._reader.execute(
-            "select batch, ended_ms, lasting, tenant, name, states, x'' from archived where slot = ?", (slot,)
+        found = self._read(
+            "select batch, ended_ms, lasting, tenant, name, states, x'' from archived where slot = ?", slot
         )
-        rows = {row.batch: row for row in map(_row, found)}
+        rows = {row.batch: row for row in map(row_of, found)}
         with self._lock:
             rows |= {batch: row for (at, batch), row in self._staged.items() if at == slot}
         return [rows[batch] for batch in sorted(rows)]
 
     def names(self, slot: int) -> list[str]:
-        found = {
-            batch for (batch,) in self._reader.execute("select batch from archived where slot = ?", (slot,))
-        }
+        found = {batch for (batch,) in self._read("select batch from archived where slot = ?", slot)}
         with self._lock:
             found |= {batch for at, batch in self._staged if at == slot}
         return sorted(found)
@@ -217,6 +287,10 @@ def _columns(row: Row) -> Iterable[object]:
     return (row.batch, row.ended_ms, int(row.lasting), row.tenant, row.name, states, row.data)
 
 
-def _row(found: Sequence[Any]) -> Row:
+def row_of(found: Sequence[Any]) -> Row:
+    """Of the columns from `batch` to `data`. Raises Rotten."""
     batch, ended_ms, lasting, tenant, name, states, data = found
-    return Row(batch, ended_ms, bool(lasting), tenant, name, msgspec.msgpack.decode(states), bytes(data))
+    try:
+        return Row(batch, ended_ms, bool(lasting), tenant, name, _states.decode(states), bytes(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+        raise Rotten(f"no row of the archive: {error}") from None

@@ -4,8 +4,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from state import base as bases
-from state.storage.archive import unpacked
+from state.storage.archive import SCHEMA, readable
+from state.storage.audit import bad_bases, bad_rows
 
 
 def rescue(path: Path) -> list[int] | None:
@@ -21,7 +21,7 @@ def rescue(path: Path) -> list[int] | None:
         return _dropped(path, aside)
     except sqlite3.OperationalError as error:
         raise OSError(f"{path}: {error}") from None
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         for suffix in ("", "-wal", "-shm"):
             part = path.with_name(path.name + suffix)
             if part.exists():
@@ -31,13 +31,14 @@ def rescue(path: Path) -> list[int] | None:
 
 def _dropped(path: Path, aside: Path) -> list[int]:
     db = sqlite3.connect(path, isolation_level=None)
+    db.text_factory = readable
     try:
         if db.execute("pragma integrity_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("the pages do not fit together")
         if not db.execute("select 1 from sqlite_master where name = 'archived'").fetchone():
             return []
-        bad = {slot for slot, data in db.execute("select slot, data from base") if not _base(data)}
-        bad |= {slot for slot, data in db.execute("select slot, data from archived") if not _batch(data)}
+        db.executescript(SCHEMA)  # an older version's file has no checksums
+        bad = {damage.slot for find in (bad_bases, bad_rows) for damage in find(db)}
         if bad:
             db.execute("pragma wal_checkpoint(truncate)")
             shutil.copyfile(path, aside)
@@ -48,19 +49,3 @@ def _dropped(path: Path, aside: Path) -> list[int]:
         return sorted(bad)
     finally:
         db.close()
-
-
-def _base(data: bytes) -> bool:
-    try:
-        bases.decode(data)
-    except bases.BadBase:
-        return False
-    return True
-
-
-def _batch(data: bytes) -> bool:
-    try:
-        unpacked(data)
-    except ValueError:
-        return False
-    return True

@@ -201,6 +201,17 @@ def test_plain_loss_of_a_twentieth_buries_nobody() -> None:
     assert mesh.buried == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_plain_loss_of_a_quarter_makes_few_suspicions(seed: int) -> None:
+    """Each is news for all: where one probe in seven ended so, a thousand members could not carry them."""
+    print(f"seed={seed}")
+    mesh = settled(20, seed, SwimConfig.lan(), Link(loss=0.25))
+    mesh.clock.run_for(60)
+    refuted = sum(mesh.live[node].swim.members[node].incarnation & 0xFFFFFFFF for node in mesh.live)
+    assert refuted <= 0.02 * 20 * 60
+    assert mesh.buried == []
+
+
 @pytest.mark.parametrize(("n", "suspected", "dead", "known"), [(3, 1.8, 5.8, 6.0), (10, 1.9, 5.9, 6.2)])
 def test_a_crash_is_known_when_the_reference_says(
     n: int, suspected: float, dead: float, known: float

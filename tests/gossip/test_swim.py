@@ -45,6 +45,43 @@ def test_a_probe_goes_direct_then_through_helpers_then_accuses() -> None:
     assert peers[ping.target].address == swim.members[ping.target].address
 
 
+def pings(swim: Swim, start: float, end: float) -> list[tuple[float, str, int]]:
+    """Seconds after the start, to whom and with which sequence."""
+    return [
+        (round(when - start, 6), one.target, one.sequence)
+        for when, effect in run(swim, start, end)
+        for one in said([effect])
+        if isinstance(one, Ping)
+    ]
+
+
+@pytest.mark.parametrize("sick", [False, True])
+def test_a_lost_ping_is_not_held_against_its_target(sick: bool) -> None:
+    """It is pinged again after the timeout, as often and evenly however long it is given."""
+    swim = machine()
+    peers = {peer.id: peer for peer in acquainted(swim, "a", "b", "c")}
+    if sick:
+        swim.handle(Lagged(0.1), 0.0)
+    given = 2.0 if sick else 1.0
+    at, ping = first_ping(swim)
+    pause = (given - 0.5) / 4
+    again = [(0.5 + number * pause, ping.target, ping.sequence) for number in range(4)]
+    assert pings(swim, at, at + given - 0.01) == again
+    peers[ping.target].says(swim, Ack(ping.sequence), now=at + given - 0.01)
+    later = pings(swim, at + given - 0.01, at + given + 0.4)
+    assert [sequence for _, _, sequence in later] == [ping.sequence + 1]
+    assert swim.members[ping.target].state is State.ALIVE
+
+
+def test_nobody_is_pinged_again_once_it_answered() -> None:
+    swim = machine()
+    peers = {peer.id: peer for peer in acquainted(swim, "a", "b", "c")}
+    at, ping = first_ping(swim)
+    run(swim, at, at + 0.6)
+    peers[ping.target].says(swim, Ack(ping.sequence), now=at + 0.61)
+    assert pings(swim, at + 0.61, at + 0.99) == []
+
+
 def test_an_ack_in_time_ends_the_probe() -> None:
     swim = machine()
     peers = {peer.id: peer for peer in acquainted(swim, "a", "b", "c")}

@@ -1,5 +1,6 @@
 """What is over leaves memory and the log, and nobody can tell: read, listed, counted, retried, handed on."""
 
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -103,7 +104,55 @@ async def test_what_is_archived_is_verified(tmp_path: Path) -> None:
         assert (await finished(mesh.nodes[1], task.id)).state == "succeeded"
         await everything_archived(mesh.nodes, 1)
         code, findings, summary = await verify(mesh.nodes[2])
-        assert (code, findings, summary["tasks"]) == (0, [], 1)
+        assert (code, findings, summary["tasks"], summary["archived"]) == (0, [], 1, 3)
+
+
+def rot(node: Node, change: str) -> None:
+    """Its disk gives back something else than what was written: of bases, and of rows by this statement."""
+    with contextlib.closing(sqlite3.connect(node.data / "archive.sqlite", timeout=10)) as db:
+        db.execute(change)
+        db.execute("update base set data = x'00'")
+        db.commit()
+
+
+async def test_what_is_damaged_is_taken_from_another_replica(tmp_path: Path) -> None:
+    rows(tmp_path / "root")
+    async with Mesh(tmp_path) as mesh:
+        task = await submit(mesh.nodes[0], file_task("out"))
+        assert (await finished(mesh.nodes[1], task.id)).state == "succeeded"
+        await everything_archived(mesh.nodes, 1)
+        seen = await look(mesh.nodes[0], task.id)
+        run, broken = seen.run, next(node for node in mesh.nodes if node.id == seen.steward)
+        other = next(node for node in mesh.nodes if node is not broken)
+        rot(broken, "update archived set ended_ms = ended_ms + 1")
+        code, findings, _ = await verify(other)
+        assert code == 1
+        told = [finding["node"] for finding in findings if finding["kind"] == "archive"]
+        assert told == [broken.id] * 2  # a base and a row
+
+        async def mended() -> bool:
+            return (await verify(other, "--repair"))[0] == 0
+
+        await until(mended, "the base is written again, the row taken from another node", 20, 0.3)
+        assert (await verify(other))[:2] == (0, [])
+
+        rot(broken, "update archived set data = x'00'")
+
+        async def itself() -> bool:
+            return (await look(broken, task.id)).run == run
+
+        await until(itself, "it mends the row that it was asked for", 20, 0.3)
+        await until(mended, "the base is written again", 20, 0.3)
+
+        rot(broken, "delete from archived")
+        code, findings, _ = await verify(other, "--repair")
+        assert code == 0
+        assert any(finding["what"].endswith("has them") for finding in findings)
+        assert archived(broken)
+        await broken.kill()
+        await broken.start()
+        await mesh.ready()
+        assert (await verify(other))[:2] == (0, [])
 
 
 async def test_a_newcomer_gets_the_archive_and_serves_it_alone(tmp_path: Path) -> None:

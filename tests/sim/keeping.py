@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gossip.identity import NodeId
 from node import messages
 from node.serving.keeping import Keeping, Pace
+from node.serving.passing import Passing
 from state.envelope import Writer
 from state.ledger import Ledger
 from state.storage.archive import Archive, Row
@@ -63,8 +64,8 @@ class SimArchive:
     def discount(self, slot: int, row: Row, sign: int) -> None:
         """Nobody counts here."""
 
-    def bases(self) -> Iterator[bytes]:
-        yield from (data for _, data in sorted(self._content.bases.items()))
+    def bases(self) -> Iterator[tuple[int, bytes]]:
+        yield from sorted(self._content.bases.items())
 
     def get(self, slot: int, batch: str) -> Row | None:
         return self._rows.get((slot, batch))
@@ -123,6 +124,7 @@ class SimKeeping(Keeping):
     def __init__(self, node: "SimNode") -> None:
         self._node = node
         super().__init__(cast("Driver", SimDriver(node)), cast("Archive", SimArchive(node)), PACE)
+        self._passing = Passing(self.driver, self)
         self._opened: dict[tuple[int, str], tuple[Row, Ledger | None]] = {}
 
     def read(self, slot: int, batch: str) -> Ledger | None:
@@ -136,8 +138,8 @@ class SimKeeping(Keeping):
         return opened[1]
 
     def offer(self, to: NodeId, slot: int) -> None:
-        if self.takes_bases(to):
-            for message in self.transfer(slot):
+        if self._passing.takes_bases(to):
+            for message in self._passing.transfer(slot):
                 self._node.send(to, message)
 
     def look_once(self) -> None:
@@ -146,5 +148,5 @@ class SimKeeping(Keeping):
 
     def received(self, sender: NodeId, message: Any) -> None:
         dropped = self.driver.dropped
-        super().received(sender, message)
+        self._passing.received(sender, message)
         assert self.driver.dropped == dropped, "a base that a node made is refused by another"

@@ -84,7 +84,7 @@ def idle(mesh: Mesh, figures: Figures) -> None:
 
 
 def change(mesh: Mesh, figures: Figures) -> None:
-    """A random node changes its meta."""
+    """A random node changes its meta; who has not heard of it after twenty rounds of gossip counts as never."""
     for _ in range(_rounds(len(mesh.live))):
         node = mesh.rng.choice(sorted(mesh.live))
         own = mesh.live[node].swim.members[node]
@@ -94,9 +94,9 @@ def change(mesh: Mesh, figures: Figures) -> None:
         seen = [one for one in mesh.changes[first:] if one.changed.member.id == node]
         weights = {one.observer: one.at - start for one in reversed(seen) if one.observer != node}
         times, others = sorted(weights.values()), len(mesh.live) - 1
-        if len(times) >= others:
-            figures.half.append(times[(others - 1) // 2])
-            figures.everybody.append(times[others - 1])
+        times += [math.inf] * (others - len(times))
+        figures.half.append(times[(others - 1) // 2])
+        figures.everybody.append(times[others - 1])
 
 
 def crash(mesh: Mesh, figures: Figures) -> None:

@@ -1,7 +1,6 @@
 """`make sim-mutants`: plant each bug of the catalogue and run seeds until a checker finds it; exit 1 if too few are."""
 
 import argparse
-import multiprocessing
 import re
 import sys
 from collections.abc import Iterable, MutableMapping, Sequence
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from tests.sim.mutants import CATALOGUE
 from tests.sim.patching import changed
-from tests.sim.run import play, tune
+from tests.sim.run import cheap_processes, play, tune
 
 ROUNDS = (4, 16, 100, 500)
 """All mutants get so many seeds before any gets more."""
@@ -62,8 +61,11 @@ def _hunt(work: tuple[str, range]) -> Find | None:
 def hunt_all(names: Sequence[str], *, cap: int, processes: int) -> dict[str, Find]:
     """Mutants by name with the find of the smallest seed, round by round."""
     finds: dict[str, Find] = {}
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, context.Pool(processes, _start, (manager.dict(),)) as pool:
+    context = cheap_processes()
+    with (
+        context.Manager() as manager,
+        context.Pool(processes, _start, (manager.dict(),), maxtasksperchild=2) as pool,
+    ):
         begin = 1
         for end in [*(sum(ROUNDS[: i + 1]) for i in range(len(ROUNDS))), cap]:
             last = min(end, cap)

@@ -12,7 +12,7 @@ import pytest
 from node.execution.assembly import Cadence
 from node.execution.control import Wish
 from node.execution.duty import GRACE, Duty
-from plugins.api import Permanent, Since
+from plugins.api import Permanent
 from tests.node.execution.conftest import Bench, job
 from tests.node.execution.samples import CountSource, Store
 
@@ -202,14 +202,6 @@ async def test_plugins_at_fault_are_told_apart(bench: Bench, store: Stores) -> N
     report = await bench.run(job({"total": 9, "size": 3, "skip_to": 5}, sink))
     assert (report.code, report.retryable) == ("plugin", False)
     assert "starts at 5, but the one before ended at 3" in report.error
-
-
-async def test_high_is_of_committed_batches_only(bench: Bench, store: Stores) -> None:
-    sink, _ = store()
-    bench.cadence = Cadence(commit_bytes=60)
-    source = {"total": 20, "size": 3, "fail_at": 9, "error": "bug"}
-    report = await bench.run(job(source, sink, mode="incremental", since=Since("n")))
-    assert (report.position, report.high) == (6, 6)
 
 
 @pytest.mark.parametrize("step", ["write", "commit", "committed"])

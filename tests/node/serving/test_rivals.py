@@ -13,6 +13,7 @@ from node.service import Refused
 from node.serving.driver import Driver
 from node.serving.local import Local
 from node.serving.reasons import why
+from state.model import Wish
 from tests.node.stewardship.desk import Desk, member, run_all, settle, spec
 
 MINE, OTHER = spec(), spec(priority=7)
@@ -42,13 +43,21 @@ class Pair:
         keeping = SimpleNamespace(thaw=lambda slot, batch: None, read=lambda slot, batch: None)
         return cast(Driver, SimpleNamespace(write=write, keeping=keeping))
 
-    async def submit(self, at: int, raw: bytes, name: str | None) -> Any:
-        (part,) = operations.group([raw], tenant="t", key="k", region="local", name=name, slots=8)
+    def deliver(self) -> None:
+        settle(*self.desks)
+
+    def wishes(self, at: int) -> list[Wish]:
+        """About the task that was submitted last."""
+        batch, place = self.desks[at].batch(self.id)
+        return batch.tasks[place].wishes
+
+    async def submit(self, at: int, raw: bytes, name: str | None, key: str = "k") -> Any:
+        (part,) = operations.group([raw], tenant="t", key=key, region="local", name=name, slots=8)
         self.id = part.ids[0]
         submission = msgspec.to_builtins(part, builtin_types=(bytes,))
         common: dict[str, Any] = {
             "tenant": "t",
-            "key": "k",
+            "key": key,
             "origin": "ab"[at],
             "roots": {},
             "durability": None,

@@ -1,6 +1,6 @@
 """When replicas differ, and what is said of it."""
 
-from node.verification.comparing import behind, diverged, most, unequal
+from node.verification.comparing import Batches, behind, diverged, gone, most, unequal
 
 A, B, C = (b"heads", b"one"), (b"heads", b"two"), (b"other", b"three")
 
@@ -34,3 +34,17 @@ def test_replicas_that_differ_under_equal_heads_are_told_loudly() -> None:
     (found,) = diverged(1, {"a": A, "b": B, "c": C})
     assert found.kind == "content"
     assert "replicas differ under equal heads (a: 6f6e65, b: 74776f)" in found.what
+
+
+def test_an_archived_batch_that_a_replica_does_not_know_is_gone_from_it() -> None:
+    rows: list[tuple[str, int | None]] = [("alive", 50), ("gone", 50), ("kept", None), ("over", 10)]
+    views: dict[str, dict[int, Batches]] = {
+        "a": {1: (0, rows, []), 2: (0, [("x", 50)], [])},
+        "b": {1: (20, [("other", 60)], ["alive"])},
+        "z": {1: (0, [], [])},
+    }
+    assert gone(views, owners) == {  # b may have let go of `over`, z is no replica, nobody holds 2 but a
+        (1, "b", "gone"): "a",
+        (1, "b", "kept"): "a",
+        (1, "a", "other"): "b",
+    }
