@@ -307,7 +307,7 @@ class TaskReader:
             covered=[list(part) for part in ranges.joined(covered, ordering.parse)],
             gaps=[list(part) for part in missing],
             overlaps=[list(part) for part in ranges.overlaps(covered, ordering.parse)],
-            cursor=cursor_of(self.work, self.effective.generation) if spec.incremental is not None else None,
+            cursor=ordering.plain(cursor_of(self.work, self.effective.generation)),
         )
 
     def errors(self) -> list[ErrorEntry]:

@@ -8,13 +8,13 @@ booleans, lists and objects are in no domain. So CSV text compares as what it me
 
 All values have one total order (strings, then numbers, then instants), so that a cursor never stops on a
 missing-value mark: `"NA"` is below every number and every instant. A range takes only values of its bounds'
-own domain; what is not (NA, "") is outside every range.
+own domain; what is not (NA, "") is outside every range. Where the bounds or the cursor are text, all text is.
 """
 
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,7 +41,6 @@ _NUMBER = re.compile(
 _STEP = re.compile(r"(\d+(?:\.\d+)?)?\s*([A-Za-z]+)", re.ASCII)
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_PLAIN = (str, int, float)
 _CALENDAR = {
     "day": "day",
     "week": "week",
@@ -65,6 +64,11 @@ def parse(value: Any) -> Key | None:
         return (NUMBER, value)
     if isinstance(value, float):
         return (NUMBER, value) if value - value == 0 else None
+    if isinstance(value, dict) and value.keys() == {"text"} and isinstance(value["text"], str):
+        return (
+            STRING,
+            value["text"],
+        )  # a cursor's spelling of text that looks like something else; no record's
     return None
 
 
@@ -94,6 +98,11 @@ def _nanoseconds(text: str, fraction: str | None) -> int | None:
     except (ValueError, OverflowError):
         return None
     return whole * 10**9 + (int(fraction[1:].ljust(9, "0")) if fraction else 0)
+
+
+def plain(cursor: Any) -> Any:
+    """A cursor as the source wrote it."""
+    return cursor["text"] if isinstance(cursor, dict) else cursor
 
 
 def canonical(value: Any) -> Any:
@@ -139,7 +148,7 @@ def between(value: Any, from_: Any, to: Any) -> bool:
 def predicate(from_: Any, to: Any) -> Callable[[Any], bool]:
     """A test for `[from_, to)` that is fast on repeated values. Raises ValueError as `bounds` does."""
     low, high = bounds(from_, to)
-    return _remembered(lambda key: low <= key < high)
+    return _remembered(lambda key: low <= key < high, text=low[0] == STRING)
 
 
 def after(value: Any, *, inclusive: bool = False) -> Callable[[Any], bool]:
@@ -153,12 +162,14 @@ def after(value: Any, *, inclusive: bool = False) -> Callable[[Any], bool]:
     if low is None:
         raise ValueError(f"the cursor is {value!r}; it must be an instant, a number or text")
     domain = low[0]
+    text = domain == STRING
     if inclusive:
-        return _remembered(lambda key: key[0] == domain and key >= low)
-    return _remembered(lambda key: key[0] == domain and key > low)
+        return _remembered(lambda key: key[0] == domain and key >= low, text=text)
+    return _remembered(lambda key: key[0] == domain and key > low, text=text)
 
 
-def _remembered(test: Callable[[Key], bool]) -> Callable[[Any], bool]:
+def _remembered(test: Callable[[Key], bool], *, text: bool) -> Callable[[Any], bool]:
+    """`text`: among texts, what looks like a number or an instant is text as well."""
     memo: dict[Any, bool] = {}
 
     def check(value: Any) -> bool:
@@ -168,7 +179,7 @@ def _remembered(test: Callable[[Key], bool]) -> Callable[[Any], bool]:
             pass
         except TypeError:  # lists and objects: in no domain
             return False
-        key = parse(value)
+        key = (STRING, value) if text and isinstance(value, str) and value else parse(value)
         known = key is not None and test(key)
         if isinstance(value, str):  # True == 1, so only text is safe as a key
             if len(memo) >= MEMO:
@@ -185,16 +196,6 @@ def highest(first: Any, second: Any) -> Any:
     if high is None:
         return first if low is not None else None
     return first if low is not None and low >= high else second
-
-
-def highest_of(values: Iterable[Any], start: Any = None) -> Any:
-    """The highest of many values and `start`; None if none is in a domain."""
-    best, top = start, parse(start)
-    for value in dict.fromkeys(value for value in values if type(value) in _PLAIN):
-        key = parse(value)
-        if key is not None and (top is None or key > top):
-            best, top = value, key
-    return best if top is not None else None
 
 
 def steps(from_: Any, to: Any, step: str | float | None = None) -> list[tuple[Any, Any]]:

@@ -95,7 +95,8 @@ ROUTES = (
         path="/v1/events",
         handler=events,
         name="read_events",
-        about="What happens, as server-sent events; goes on after Last-Event-ID.",
+        about="What happens to the nodes, and to the tasks that this node stewards (`steward` of a task), as "
+        "server-sent events; goes on after Last-Event-ID.",
         tag="mesh",
         parameters=(
             Parameter("task", "Events of this task only."),

@@ -14,7 +14,7 @@ from node.execution.assembly import Assembly, Cadence
 from node.execution.jobs import Counts, DeadLetter, Report
 from node.execution.letters import Letters
 from plugins.api import Batch, Position
-from plugins.ordering import highest, highest_of
+from plugins.high import begun, is_text
 
 
 class Progress:
@@ -30,9 +30,8 @@ class Progress:
         self._field = job.since.field if job.since else None
         self._reported = now
         self._live = Counts()
-        self.open_high: Any = job.high
-        """the highest value of the incremental field, of what is not committed too"""
-        self.high: Any = job.high
+        self._open_high = self._high = begun(job.high)
+        self._text = is_text(job.since.value) if job.since else False
         self._held: int | None = None
         self._ready: list[DeadLetter] = []
         self.letters = Letters(
@@ -43,6 +42,16 @@ class Progress:
         )
         self.counts = Counts()
         self.position: Position = job.resume
+
+    @property
+    def high(self) -> Any:
+        """The highest value of the incremental field that is committed."""
+        return self._high.value(text=self._text)
+
+    @property
+    def open_high(self) -> Any:
+        """That of all that was read, committed or not."""
+        return self._open_high.value(text=self._text)
 
     @property
     def records(self) -> int:
@@ -56,8 +65,7 @@ class Progress:
         if held is not None:
             self._held = held - self.counts.written
         if self._field is not None:
-            self.high = highest(self.high, high)
-            self.open_high = highest(self.open_high, high)
+            self._high, self._open_high = self._high.joined(high), self._open_high.joined(high)
 
     def read(self, batch: Batch, step: str) -> None:
         live = self._live
@@ -69,7 +77,7 @@ class Progress:
     def follow(self, batch: Batch) -> None:
         """The batch counts for the highest value."""
         if (field := self._field) is not None:
-            self.open_high = highest_of((record.get(field) for record in batch.records), self.open_high)
+            self._open_high = self._open_high.over(record.get(field) for record in batch.records)
 
     def passed(self, *, written: int, skipped: int) -> None:
         """The sinks have taken a batch."""
@@ -81,7 +89,7 @@ class Progress:
         """All that was read so far; `moved`: the least position of all sinks is now `to`."""
         self._live.dead = self.letters.made
         self.counts = msgspec.structs.replace(self._live)
-        self.high = self.open_high
+        self._high = self._open_high
         self._ready += self.letters.take()
         if moved:
             self.position = to
@@ -90,7 +98,7 @@ class Progress:
         """Forget what is not committed."""
         self.letters.drop_open()
         self._live = msgspec.structs.replace(self.counts)
-        self.open_high = self.high
+        self._open_high = self._high
 
     def due(self, now: float) -> bool:
         return now - self._reported >= self._cadence.report_seconds

@@ -5,7 +5,6 @@ from typing import Any
 from gossip.identity import NodeId
 from node.execution.jobs import JobKey, adrift
 from node.stewardship.specs import Effective
-from plugins import ordering
 from plugins.api import Since
 from state import join, model
 from state.entries import RunFacts
@@ -172,7 +171,7 @@ class RunWork:
 
     def adrift(self) -> str:
         """Why what the shards have collected may not be published; "" if it may."""
-        high = ordering.highest_of(shard.high for shard in self.shards.values())
+        high = next((shard.high for shard in self.shards.values() if shard.high is not None), None)
         return adrift(self.lower_bound, high, self.totals().written)
 
     @property

@@ -36,7 +36,7 @@ from plugins.collectors.http_paging import Paging, State, Turned, dig, following
 from plugins.collectors.lines import BOM
 from plugins.http_fetch import Answer, Request, excerpt, fetch
 from plugins.options import InvalidOption, MaybeSecret, Secret
-from plugins.ordering import after, predicate
+from plugins.ordering import after, plain, predicate
 
 MAX_PAGES = 1_000_000
 """of one attempt; a source with more is one that never ends"""
@@ -296,7 +296,7 @@ def _chosen(context: CollectContext, options: HttpOptions) -> Chosen:
     if request.since is not None:
         since = request.since
         keep = after(since.value, inclusive=since.inclusive)
-        return _named((options.since_param, since.value)), since.field, keep
+        return _named((options.since_param, plain(since.value))), since.field, keep
     if request.range is not None:
         low, high = context.shard.covers or (request.range.from_, request.range.to)
         params = _named((options.from_param, low), (options.to_param, high))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins import ordering
-from plugins.ordering import after, between, canonical, highest, highest_of, parse, predicate, steps
+from plugins.high import High
+from plugins.ordering import after, between, canonical, highest, parse, predicate, steps
 
 INSTANTS = st.datetimes(
     min_value=dt.datetime(1900, 1, 2),  # noqa: DTZ001 -- hypothesis adds the zone
@@ -92,14 +93,14 @@ def test_highest_does_not_depend_on_the_order(values: list[object]) -> None:
     found: object = None
     for value in values:
         found = highest(found, value)
-    assert parse(found) == parse(highest_of(reversed(values)))
+    assert parse(found) == parse(High().over(reversed(values)).best)
     assert all(parse(value) is None or parse(value) <= parse(found) for value in values)  # type: ignore[operator]
 
 
 def test_a_missing_value_never_stops_a_cursor() -> None:
     assert highest("NA", "9") == "9"
     assert highest("10", "NA") == "10"
-    assert highest_of(["9", "NA", "10", "", None]) == "10"
+    assert High().over(["9", "NA", "10", "", None]).value(text=False) == "10"
     assert highest(None, "") is None
 
 

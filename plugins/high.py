@@ -1,0 +1,64 @@
+"""The highest value of a field, batch by batch: what the cursor of an incremental run becomes.
+
+In a column of texts some look like numbers: of a hundred thousand ids of 24 hexadecimal digits one or two
+(`123...9e4`). Were such a one the cursor, all that come later and are text would be "of another kind" and never be
+read. So where the cursor of before is text, or texts are many and more than the other values of a first run, all
+texts count as texts. The highest, if it looks like something else, is spelled `{"text": "123"}`.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from plugins.ordering import STRING, highest, parse, plain
+
+_PLAIN = (str, int, float)
+MANY = 16
+"""Texts; fewer in a column of numbers may be marks of what is missing ("NA", "n/a", "unknown")."""
+
+
+class High(NamedTuple):
+    """`best`: in the order of all values; `text`: of all texts. `texts`, `others`: how many values are text, and how
+    many are or look like numbers or instants, each counted once a batch.
+    """
+
+    best: Any = None
+    text: str = ""
+    texts: int = 0
+    others: int = 0
+
+    def over(self, values: Iterable[Any]) -> "High":
+        """That of these values too. Values that are in no domain count for nothing."""
+        best, text, texts, others = self
+        top = parse(best)
+        for value in dict.fromkeys(value for value in values if type(value) in _PLAIN):
+            key = parse(value)
+            if key is None:
+                continue
+            if isinstance(value, str):
+                text = max(text, value)
+            texts, others = (texts + 1, others) if key[0] == STRING else (texts, others + 1)
+            if top is None or key > top:
+                best, top = value, key
+        return High(best, text, texts, others)
+
+    def joined(self, told: Any) -> "High":
+        """That of what somebody else has found too, as `value` told it."""
+        theirs = begun(told)
+        return self._replace(best=highest(self.best, theirs.best), text=max(self.text, theirs.text))
+
+    def value(self, *, text: bool) -> Any:
+        """What the cursor may become. `text`: the cursor of before is text."""
+        if not self.text or not (text or (self.texts >= MANY and self.texts > self.others)):
+            return self.best
+        return self.text if is_text(self.text) else {"text": self.text}
+
+
+def begun(high: Any) -> High:
+    """What was found before, as `High.value` told it."""
+    return High(best=high, text=plain(high) if is_text(high) else "")
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value, or a cursor, is text that looks like nothing else, or is said to be text."""
+    key = parse(value)
+    return key is not None and key[0] == STRING

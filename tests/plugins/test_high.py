@@ -1,0 +1,51 @@
+"""Columns of text in which some values look like numbers."""
+
+import random
+
+from plugins.high import High, begun
+from plugins.ordering import after, highest, parse, plain, predicate
+
+IDS = [f"{n:024x}" for n in range(0x5F00000000000000_00000000, 0x5F00000000000000_00000000 + 40)]
+NUMBER = "5f0000000000000000000000".replace("f", "9")
+LOOKS_ELSE = [NUMBER, "700000000000000000000e12"]
+
+
+def test_among_ids_the_highest_is_the_highest_text() -> None:
+    values = [*IDS, *LOOKS_ELSE]
+    random.Random(1).shuffle(values)
+    high = High().over(values[:30]).over(values[30:])
+    assert parse(high.value(text=False)) == (0, max(values))
+    cursor = high.value(text=False)
+    assert plain(cursor) == max(values) == "700000000000000000000e12"
+    assert parse(highest(IDS[0], cursor)) == parse(cursor)
+    assert begun(cursor).over(IDS).value(text=True) == cursor
+
+
+def test_a_few_marks_of_what_is_missing_make_no_column_of_text() -> None:
+    high = High().over(["1", "2", "NA", "n/a", "unknown"])
+    assert high.value(text=False) == "2"
+    many = High()
+    for n in range(40):
+        many = many.over(["NA", str(n), str(n + 1)])
+    assert many.value(text=False) == "40"
+
+
+def test_where_the_cursor_was_text_it_stays_text() -> None:
+    high = High().over([NUMBER])
+    assert high.value(text=True) == {"text": NUMBER}
+    assert high.value(text=False) == NUMBER
+    assert High().over([7, None, True]).value(text=True) == 7
+
+
+def test_text_bounds_take_all_texts() -> None:
+    keep = after(IDS[-1])
+    assert [
+        value for value in (*LOOKS_ELSE, IDS[0], "6a", 10**30, None, "", {"text": "7"}) if keep(value)
+    ] == [
+        "700000000000000000000e12",
+        "6a",
+    ]
+    assert after({"text": "12"})("13")
+    assert not after({"text": "12"}, inclusive=True)("11")
+    inside = predicate("0010k", "0020k")
+    assert [value for value in ("0010k", "0015", "0020k", 15, "NA") if inside(value)] == ["0010k", "0015"]
