@@ -100,9 +100,28 @@ def _nanoseconds(text: str, fraction: str | None) -> int | None:
     return whole * 10**9 + (int(fraction[1:].ljust(9, "0")) if fraction else 0)
 
 
+_MARKS = frozenset(
+    {
+        "",
+        "na",
+        "n/a",
+        "nan",
+        "nat",
+        "nil",
+        "null",
+        "none",
+        "missing",
+        "unknown",
+        "undefined",
+        "void",
+        "not available",
+    }
+)
+
+
 def is_mark(text: str) -> bool:
-    """Whether a text may stand for a value that is missing ("NA", "null", "-"): one with a digit does not."""
-    return not any(character.isdigit() for character in text)
+    """Whether a text stands for a value that is missing ("NA", "null", "-"). Names and words do not."""
+    return text.strip(" -_.?#*<>()").lower() in _MARKS
 
 
 def plain(cursor: Any) -> Any:

@@ -63,3 +63,9 @@ def test_a_mark_that_was_all_there_was_stops_nothing() -> None:
     assert of_texts({"text": "12"})
     assert not of_texts("12")
     assert not of_texts(None)
+
+
+def test_names_are_no_marks() -> None:
+    """Among names one that looks like a number is text; it neither is collected each time nor becomes the cursor."""
+    assert not after("smith")("100")
+    assert High().over(["smythe", "900"]).value(text=of_texts("smith")) == "smythe"
