@@ -9,7 +9,7 @@ texts count as texts. The highest, if it looks like something else, is spelled `
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from plugins.ordering import STRING, highest, parse, plain
+from plugins.ordering import STRING, highest, is_mark, parse, plain
 
 _PLAIN = (str, int, float)
 MANY = 16
@@ -47,7 +47,7 @@ class High(NamedTuple):
         return self._replace(best=highest(self.best, theirs.best), text=max(self.text, theirs.text))
 
     def value(self, *, text: bool) -> Any:
-        """What the cursor may become. `text`: the cursor of before is text."""
+        """What the cursor may become. `text`: the cursor of before says that the column is one of texts."""
         if not self.text or not (text or (self.texts >= MANY and self.texts > self.others)):
             return self.best
         return self.text if is_text(self.text) else {"text": self.text}
@@ -56,6 +56,11 @@ class High(NamedTuple):
 def begun(high: Any) -> High:
     """What was found before, as `High.value` told it."""
     return High(best=high, text=plain(high) if is_text(high) else "")
+
+
+def of_texts(cursor: Any) -> bool:
+    """Whether a cursor says that its column is one of texts: it is text, and no mark of what is missing."""
+    return is_text(cursor) and not is_mark(plain(cursor))
 
 
 def is_text(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import random
 
-from plugins.high import High, begun
+from plugins.high import High, begun, of_texts
 from plugins.ordering import after, highest, parse, plain, predicate
 
 IDS = [f"{n:024x}" for n in range(0x5F00000000000000_00000000, 0x5F00000000000000_00000000 + 40)]
@@ -49,3 +49,23 @@ def test_text_bounds_take_all_texts() -> None:
     assert not after({"text": "12"}, inclusive=True)("11")
     inside = predicate("0010k", "0020k")
     assert [value for value in ("0010k", "0015", "0020k", 15, "NA") if inside(value)] == ["0010k", "0015"]
+
+
+def test_a_mark_that_was_all_there_was_stops_nothing() -> None:
+    """A first run that found no value but "NA"."""
+    cursor = High().over(["NA"]).value(text=False)
+    assert cursor == "NA"
+    later = ["NA", "2024-01-01", "5", 7, "null"]
+    assert [value for value in later if after(cursor)(value)] == ["2024-01-01", "5", 7, "null"]
+    assert [value for value in later if after(cursor, inclusive=True)(value)] == later
+    assert High().over(["NA", "2024-01-01"]).value(text=of_texts(cursor)) == "2024-01-01"
+    assert of_texts("a1")
+    assert of_texts({"text": "12"})
+    assert not of_texts("12")
+    assert not of_texts(None)
+
+
+def test_names_are_no_marks() -> None:
+    """Among names one that looks like a number is text; it neither is collected each time nor becomes the cursor."""
+    assert not after("smith")("100")
+    assert High().over(["smythe", "900"]).value(text=of_texts("smith")) == "smythe"
