@@ -103,7 +103,7 @@ def row_sum(slot: int, row: Row) -> bytes:
 
 def sound(sum_: bytes | None, computed: bytes) -> None:
     """Raises Rotten where a checksum was written and is another."""
-    if sum_ is not None and bytes(sum_) != computed:
+    if sum_ is not None and sum_ != computed:
         raise Rotten("its checksum is wrong")
 
 
