@@ -136,3 +136,13 @@ def test_what_an_older_version_writes_over_a_row_is_no_damage(archive: Archive) 
     found = archive.get(3, "b1")
     assert found is not None
     assert found.states == {"failed": 1}
+
+
+@pytest.mark.parametrize("name", ["a#b", "100%41", "what?", "with space", "ü"])
+def test_any_folder_may_hold_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    archive = Archive(tmp_path / name / "a.sqlite")
+    archive.stage(3, row("one"))
+    archive.commit()
+    assert audit(archive.path, START, 100).rows == 1
+    archive.close()
