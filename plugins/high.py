@@ -4,6 +4,8 @@ In a column of texts some look like numbers: of a hundred thousand ids of 24 hex
 (`123...9e4`). Were such a one the cursor, all that come later and are text would be "of another kind" and never be
 read. So where the cursor of before is text, or texts are many and more than the other values of a first run, all
 texts count as texts. The highest, if it looks like something else, is spelled `{"text": "123"}`.
+
+What was found may so be a number first and text later, or the other way round: what is told later is nearer the truth.
 """
 
 from collections.abc import Iterable
@@ -44,7 +46,10 @@ class High(NamedTuple):
     def joined(self, told: Any) -> "High":
         """That of what somebody else has found too, as `value` told it."""
         theirs = begun(told)
-        return self._replace(best=highest(self.best, theirs.best), text=max(self.text, theirs.text))
+        return High(
+            highest(self.best, theirs.best), max(self.text, theirs.text),
+            max(self.texts, theirs.texts), max(self.others, theirs.others),
+        )  # fmt: skip
 
     def value(self, *, text: bool) -> Any:
         """What the cursor may become. `text`: the cursor of before says that the column is one of texts."""
@@ -54,8 +59,31 @@ class High(NamedTuple):
 
 
 def begun(high: Any) -> High:
-    """What was found before, as `High.value` told it."""
-    return High(best=high, text=plain(high) if is_text(high) else "")
+    """What was found before, as `High.value` told it. How many it was found among is not told: it counts for many, so
+    that a few values of another kind in what is left do not outvote it.
+    """
+    if is_text(high):
+        return High(high, plain(high), texts=MANY)
+    return High() if parse(high) is None else High(high, others=MANY)
+
+
+def later(known: Any, told: Any) -> Any:
+    """What is known of a shard when its executor tells of it again: the higher; if they are of two kinds, the later."""
+    was, now = parse(known), parse(told)
+    return told if was and now and was[0] != now[0] else highest(known, told)
+
+
+def cursor_after(before: Any, highs: Iterable[Any]) -> Any:
+    """The cursor after a run. `before`: the one of before it; `highs`: what the shards have told."""
+    found = [high for high in highs if parse(high) is not None]
+    best = before
+    for high in found:
+        best = highest(best, high)
+    texts = sum(map(is_text, found))
+    if is_text(best) or not (of_texts(before) or (texts >= MANY and 2 * texts > len(found))):
+        return best
+    top = max(text for high in (before, *found) if isinstance(text := plain(high), str))
+    return top if is_text(top) else {"text": top}
 
 
 def of_texts(cursor: Any) -> bool:

@@ -96,6 +96,8 @@ class Keeping:
                     await asyncio.sleep(0)
             except Rotten as error:  # what else is due is tried again in a second
                 log.error("the archive is damaged", path=self.archive.path, error=str(error), remedy=REMEDY)
+            except OSError as error:
+                log.error("the archive cannot be read now", error=str(error))
 
     def look(self) -> Iterator[None]:
         """What is due now, in steps: others may have a turn between them."""
@@ -236,6 +238,10 @@ class Keeping:
         except Rotten:
             self.driver.on_rot(slot, batch)
             raise
+
+    def outlines(self, slot: int) -> list[Row]:
+        """The slot's rows without their data, by name; those that cannot be read are left out, and mended."""
+        return self.archive.outlines(slot, lambda batch: self.driver.on_rot(slot, batch))
 
     def read(self, slot: int, batch: str) -> Ledger | None:
         """A ledger of the archived batch alone, to look at. Raises Refused where it is damaged."""

@@ -59,7 +59,7 @@ class Listing:
 
     def _batches(self, slot: int) -> list[tuple[str, Row | None]]:
         """The slot's batches by name; with the outline of its row where it is archived."""
-        found: dict[str, Row | None] = {row.batch: row for row in self.keeping.archive.outlines(slot)}
+        found: dict[str, Row | None] = {row.batch: row for row in self.keeping.outlines(slot)}
         ledger = self.core.replicator.ledgers.get(slot)
         for batch, entry in ledger.batches.items() if ledger is not None else ():
             if entry.parts or batch not in found:

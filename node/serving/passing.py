@@ -78,15 +78,21 @@ class Passing:
         while True:
             to, slot = await self._offers.get()
             self._offered.discard((to, slot))
-            for message in self.transfer(slot):
-                for _ in range(50):
-                    if self._driver.send(to, message) or to not in self._core.ownership.live():
-                        break
-                    await asyncio.sleep(0.1)
-                await asyncio.sleep(0)
+            try:
+                await self._send(to, slot)
+            except (Rotten, OSError) as error:  # the slot is asked for again
+                log.error("a slot could not be handed over", to=to, slot=slot, error=str(error))
+
+    async def _send(self, to: NodeId, slot: int) -> None:
+        for message in self.transfer(slot):
+            for _ in range(50):
+                if self._driver.send(to, message) or to not in self._core.ownership.live():
+                    break
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0)
 
     def transfer(self, slot: int) -> Iterable[messages.Message]:
-        """The rows in pieces, then the base; both as they are after a fold."""
+        """The rows in pieces, then the base; both as they are after a fold. Raises Rotten, OSError."""
         ledger = self._core.replicator.ledgers.get(slot)
         if ledger is None or ledger.unresolved:
             return
@@ -99,10 +105,7 @@ class Passing:
         rows: list[tuple[str, bytes]] = []
         size = 0
         for name in names:
-            try:
-                row = self._keeping.get(slot, name)
-            except Rotten:
-                return  # it is being mended, and the slot is asked for again
+            row = self._keeping.get(slot, name)  # one that is damaged is being mended
             if row is None:
                 continue
             rows.append((name, encoded(row)))

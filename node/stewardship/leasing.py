@@ -267,7 +267,9 @@ class Leasing:
     def _serve_work(self, work: TaskWork) -> int:
         run, shard = work.run, work.leasable(self.table.now)
         if run is not None and shard is run.step and run.phase == "plan" and not run.origin:
+            said = run.since, run.ranges
             prepare(self.table, work, run)  # anew: another may have begun it, on the far side of a cut
+            run.facts_dirty |= said != (run.since, run.ranges)
             shard = work.leasable(self.table.now)
         if run is None or shard is None or (work.pauses and not self._may_begin(work.id.slot)):
             return 0

@@ -12,7 +12,7 @@ from node.stewardship.run import OPEN, RunWork, ShardWork
 from node.stewardship.specs import retry_delay
 from node.stewardship.table import Table
 from node.stewardship.work import TaskWork, WorkKey
-from plugins import ordering
+from plugins.high import cursor_after, later
 from sharding.key import parse
 from state import join, model
 from state.entries import RunFacts
@@ -117,7 +117,7 @@ class Recording:
         skipped, dead = base.skipped + counts.skipped, base.dead + counts.dead
         read = max(base.read + counts.read, written + skipped + dead)
         shard.totals = Totals(read, written, skipped, dead, base.bytes + counts.bytes)
-        shard.high = ordering.highest(shard.high, report.high)
+        shard.high = later(shard.high, report.high)
         shard.at_ms = self.table.wall_ms
         self.records += max(0, shard.totals.written - before)
 
@@ -250,11 +250,8 @@ class Recording:
         """The run is over; its cursor moves now, once, if it succeeded."""
         cursor = None
         if state in ("succeeded", "partial") and run.effective.spec.incremental is not None:
-            cursor = cursor_of(
-                work, run.generation
-            )  # not `since`: nobody has seen the value that the first starts at
-            for shard in run.shards.values():
-                cursor = ordering.highest(cursor, shard.high)
+            before = cursor_of(work, run.generation)  # not `since`: nobody has seen what the first starts at
+            cursor = cursor_after(before, (shard.high for shard in run.shards.values()))
         self._say_ended(work, run)
         if state in ("succeeded", "partial") and run.replaces:
             old = superseded(work.facts, run.name, run.origin or run.name)

@@ -1,15 +1,18 @@
 """This node's archive read again, and rows that are damaged or gone taken from the replicas that have them sound.
 
-A base is in memory as well: it is written again from there. A row is not, and is asked for at the other replicas of its
-slot, one after the other; where none has it, it is told. A row that another replica has archived, and of which this one
+A base is in memory as well: it is written again from there. A row is not, and is asked for at all other replicas of its
+slot; where none has it, it is told. A row that another replica has archived, and of which this one
 knows nothing, is gone, unless its retention may have ended here. A node mends by itself a row that it finds
 damaged when it is asked for it.
 """
 
 import asyncio
+import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from structlog import get_logger
 
 from gossip.identity import NodeId
@@ -19,7 +22,8 @@ from node.service import Refused
 from node.serving.calls import NoAnswer
 from node.serving.driver import Driver
 from node.serving.passing import decoded, encoded
-from state.storage.archive import Rotten, Row
+from state.base import batch_of
+from state.storage.archive import Rotten, Row, merged, packed
 from state.storage.audit import BASE, audit
 
 log = get_logger(__name__)
@@ -59,20 +63,29 @@ class ArchiveCheck:
             ledger = self._core.replicator.ledgers.get(slot)
             if ledger is None:
                 continue
+            known = [name for name, entry in ledger.batches.items() if entry.parts]
             rows = [
-                (row.batch, None if row.lasting else row.ended_ms) for row in keeping.archive.outlines(slot)
+                (row.batch, None if row.lasting else row.ended_ms)
+                for row in keeping.archive.outlines(slot, known.append)  # damaged is not gone
             ]
-            alive = [name for name, entry in ledger.batches.items() if entry.parts]
-            found[slot] = [since, rows, alive]
+            found[slot] = [since, rows, known]
             await asyncio.sleep(0)
         return found
 
     async def row(self, arguments: dict[str, Any]) -> Any:
-        """The row of an archived batch, None where this node has none that is sound."""
+        """The row of an archived batch, None where this node has none that is sound. What is known of it since, where
+        it is alive again, is in it too.
+        """
+        slot, batch = arguments["slot"], arguments["batch"]
+        ledger = self._core.replicator.ledgers.get(slot)
+        folded = ledger is not None and batch in ledger.batches and self._fold(slot)
         try:
-            row = self._driver.keeping.archive.get(arguments["slot"], arguments["batch"])
+            row = self._driver.keeping.archive.get(slot, batch)
         except Rotten:
             return None
+        if row is not None and ledger is not None and folded and batch in ledger.batches:
+            facts = [fact for fact in ledger.base().facts if batch_of(fact.key) == batch]
+            row = merged(row, msgspec.structs.replace(row, data=packed(facts)))
         return None if row is None else encoded(row)
 
     async def mend(self, arguments: dict[str, Any]) -> Any:
@@ -91,9 +104,11 @@ class ArchiveCheck:
             self._driver.spawn(self._heal(slot, batch))
 
     async def _heal(self, slot: int, batch: str) -> None:
-        if not (await self.mend({"slot": slot, "batch": batch}))["mended"]:
-            await asyncio.sleep(PAUSE)
-        self._healing.discard((slot, batch))
+        try:
+            if not (await self.mend({"slot": slot, "batch": batch}))["mended"]:
+                await asyncio.sleep(PAUSE)
+        finally:
+            self._healing.discard((slot, batch))
 
     def _fold(self, slot: int) -> bool:
         keeping, ledger = self._driver.keeping, self._core.replicator.ledgers.get(slot)
@@ -103,14 +118,20 @@ class ArchiveCheck:
         return True
 
     async def _fetch(self, slot: int, batch: str) -> bool:
+        """What all others have of it: one alone may have an older one. With ours, which may be folded anew by then."""
+        found = list[Row]()
         for node in self._core.ownership.placement.owners(slot):
             if node == self._core.me or node not in self._core.ownership.live():
                 continue
             row = await self._row_of(node, slot, batch)
             if row is not None and row.batch == batch:
-                self._driver.keeping.restore(slot, row)
-                return True
-        return False
+                found.append(row)
+        with contextlib.suppress(Rotten):
+            mine = self._driver.keeping.archive.get(slot, batch)
+            found += [] if mine is None else [mine]
+        if found:
+            self._driver.keeping.restore(slot, functools.reduce(merged, found))
+        return bool(found)
 
     async def _row_of(self, node: NodeId, slot: int, batch: str) -> Row | None:
         try:

@@ -60,7 +60,10 @@ class Verifier:
     async def ask(self, node: NodeId, operation: str, arguments: dict[str, Any]) -> Any:
         """Raises NoAnswer, Refused."""
         if node == self._core.me:
-            return await self.operations()[operation](arguments)
+            try:
+                return await self.operations()[operation](arguments)
+            except (OSError, ValueError) as error:  # a damaged file, say; the others are asked
+                raise NoAnswer(f"node {node} failed: {error}") from None
         return await self._calls.call(node, operation, arguments, timeout=TIMEOUT)
 
     def run(self, *, repair: bool, deep: bool) -> AsyncIterator[VerifyLine]:

@@ -178,7 +178,7 @@ class FileSink:
                 raise self._superseded()
             commits = self._chain.read()
         self.held = sum(commit.records for commit in commits)
-        self.high = next((commit.high for commit in reversed(commits) if commit.high is not None), None)
+        self.high = next((commit.high for commit in reversed(commits) if not commit.sealed), None)
         self.columns = next((commit.columns for commit in reversed(commits) if commit.columns), [])
         self._position = end_of(commits)
         return self._position

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def row_sum(slot: int, row: Row) -> bytes:
 
 def sound(sum_: bytes | None, computed: bytes) -> None:
     """Raises Rotten where a checksum was written and is another."""
-    if sum_ is not None and bytes(sum_) != computed:
+    if sum_ is not None and sum_ != computed:
         raise Rotten("its checksum is wrong")
 
 
@@ -159,10 +159,12 @@ class Archive:
 
     def stage(self, slot: int, row: Row) -> None:
         """Put the row in, over an older one."""
-        with contextlib.suppress(Rotten):  # what replaces it is sound
+        try:
             before = self.get(slot, row.batch)
-            if before is not None:
-                self._count(slot, before.tenant, before.states, -1)
+        except Rotten:
+            before = row  # what is damaged now was counted, as what replaces it
+        if before is not None:
+            self._count(slot, before.tenant, before.states, -1)
         self._count(slot, row.tenant, row.states, 1)
         with self._lock:
             self._staged[slot, row.batch] = row
@@ -200,13 +202,17 @@ class Archive:
         return bool(self._staged or self._bases)
 
     def expired(self, before_ms: int) -> list[tuple[int, Row]]:
-        """`(slot, row without data)` of what ended before and does not last."""
+        """`(slot, row without data)` of what ended before and does not last, as far as it can be read."""
         found = self._read(
             "select slot, batch, ended_ms, lasting, tenant, name, states, x'' from archived"
             " where lasting = 0 and ended_ms < ?",
             before_ms,
         )
-        return [(slot, row_of(columns)) for slot, *columns in found]
+        rows = list[tuple[int, Row]]()
+        for slot, *columns in found:
+            with contextlib.suppress(Rotten):
+                rows.append((slot, row_of(columns)))
+        return rows
 
     def delete(self, before_ms: int) -> None:
         """Drop what `expired` names. On the log's thread. Raises OSError."""
@@ -253,20 +259,25 @@ class Archive:
         return found[0] if found else None
 
     def _read(self, query: str, *arguments: int | str) -> list[tuple[Any, ...]]:
-        """Raises Rotten where the pages of the file do not fit together."""
+        """Raises Rotten where the pages of the file do not fit together, OSError where it cannot be read now."""
         try:
             return self._reader.execute(query, arguments).fetchall()
-        except sqlite3.OperationalError:
-            raise
+        except sqlite3.OperationalError as error:
+            raise OSError(f"{self.path}: {error}") from None
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise Rotten(str(error)) from None
 
-    def outlines(self, slot: int) -> list[Row]:
-        """The slot's rows without their data, by name."""
+    def outlines(self, slot: int, rotten: Callable[[str], None] = lambda _: None) -> list[Row]:
+        """The slot's rows without their data, by name. `rotten`: told the names of those that cannot be read."""
         found = self._read(
             "select batch, ended_ms, lasting, tenant, name, states, x'' from archived where slot = ?", slot
         )
-        rows = {row.batch: row for row in map(row_of, found)}
+        rows: dict[str, Row] = {}
+        for columns in found:
+            try:
+                rows[columns[0]] = row_of(columns)
+            except Rotten:
+                rotten(columns[0])
         with self._lock:
             rows |= {batch: row for (at, batch), row in self._staged.items() if at == slot}
         return [rows[batch] for batch in sorted(rows)]

@@ -44,7 +44,7 @@ def audit(path: Path, after: tuple[int, str], limit: int) -> Audit:
     rows, size, damaged = 0, 0, list[Damage]()
     last = after
     try:
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         db.text_factory = readable
         try:
             if after < (0, ""):

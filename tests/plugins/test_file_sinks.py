@@ -385,3 +385,16 @@ async def test_nothing_is_visible_before_it_is_published(tmp_path: Path) -> None
     assert not list((tmp_path / "out").glob("*.jsonl"))
     await publish(tmp_path, R1)
     assert jsonl_stored(tmp_path / "out") == ROWS
+
+
+async def test_what_an_older_program_committed_last_has_no_highest_value(tmp_path: Path) -> None:
+    """That of the commit before is none of its rows: the host reads them again to know theirs."""
+    sink = await opened(tmp_path)
+    for end, high in ((1, 5), (2, None)):
+        sink.high = high
+        await sink.write(batch([{"n": end}], sink._position, end))
+        await sink.commit(sink._position, end)
+        again = await opened(tmp_path)
+        assert (again.held, again.high) == (end, high)
+        await again.shutdown()
+    await sink.shutdown()

@@ -2,7 +2,7 @@
 
 import random
 
-from plugins.high import High, begun, of_texts
+from plugins.high import MANY, High, begun, cursor_after, later, of_texts
 from plugins.ordering import after, highest, parse, plain, predicate
 
 IDS = [f"{n:024x}" for n in range(0x5F00000000000000_00000000, 0x5F00000000000000_00000000 + 40)]
@@ -55,9 +55,9 @@ def test_a_mark_that_was_all_there_was_stops_nothing() -> None:
     """A first run that found no value but "NA"."""
     cursor = High().over(["NA"]).value(text=False)
     assert cursor == "NA"
-    later = ["NA", "2024-01-01", "5", 7, "null"]
-    assert [value for value in later if after(cursor)(value)] == ["2024-01-01", "5", 7, "null"]
-    assert [value for value in later if after(cursor, inclusive=True)(value)] == later
+    came = ["NA", "2024-01-01", "5", 7, "null"]
+    assert [value for value in came if after(cursor)(value)] == ["2024-01-01", "5", 7, "null"]
+    assert [value for value in came if after(cursor, inclusive=True)(value)] == came
     assert High().over(["NA", "2024-01-01"]).value(text=of_texts(cursor)) == "2024-01-01"
     assert of_texts("a1")
     assert of_texts({"text": "12"})
@@ -69,3 +69,29 @@ def test_names_are_no_marks() -> None:
     """Among names one that looks like a number is text; it neither is collected each time nor becomes the cursor."""
     assert not after("smith")("100")
     assert High().over(["smythe", "900"]).value(text=of_texts("smith")) == "smythe"
+
+
+def test_who_goes_on_is_not_misled_by_a_few_values_of_another_kind() -> None:
+    """Ten records are left of many ids, and one of them looks like a number: then no text was ever read again."""
+    found = High().over(IDS).value(text=False)
+    assert begun(found).over([*IDS[:9], NUMBER]).value(text=False) == IDS[-1]
+    assert High().joined(found).over([*IDS[:9], "6" * 24]).value(text=False) == {"text": "6" * 24}
+    assert begun("1002").over(f"NA{n}" for n in range(MANY)).value(text=False) == "1002"
+    assert begun(None) == High()
+
+
+def test_of_two_kinds_the_later_is_known() -> None:
+    assert later("1002", "Z9") == "Z9"
+    assert later("NA", 5) == 5
+    assert (later(7, 5), later("b", "a"), later(3, None), later(None, "x")) == (7, "b", 3, "x")
+
+
+def test_the_cursor_of_many_shards_is_text_where_most_have_found_texts() -> None:
+    assert cursor_after(None, [*IDS[:20], NUMBER, None]) == IDS[19]
+    assert cursor_after(None, [*IDS[:20], "6" * 24]) == {"text": "6" * 24}
+    assert cursor_after(None, ["NA", "NA", 5, None]) == 5
+    assert cursor_after(None, [{"text": "6" * 24}, IDS[0]]) == {"text": "6" * 24}
+    assert cursor_after("abc", [5]) == "abc", "numbers would never let a text be read again"
+    assert cursor_after("abc", ["abd", None]) == "abd"
+    assert cursor_after(None, []) is None
+    assert cursor_after("NA", [5, None]) == 5, "a mark says nothing of the column"

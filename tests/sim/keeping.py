@@ -70,7 +70,7 @@ class SimArchive:
     def get(self, slot: int, batch: str) -> Row | None:
         return self._rows.get((slot, batch))
 
-    def outlines(self, slot: int) -> list[Row]:
+    def outlines(self, slot: int, _rotten: object = None) -> list[Row]:
         return [row for (at, _), row in sorted(self._rows.items()) if at == slot]
 
     def names(self, slot: int) -> list[str]:

@@ -4,6 +4,7 @@ of a task that pauses in a cut begins only where all is known.
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gossip.member import State
@@ -88,6 +89,38 @@ def test_a_run_that_began_on_one_side_of_a_cut_starts_after_what_the_other_has_c
     since = planner.one("plan", task).since
     assert since is not None
     assert since.value == 100
+
+
+def test_what_a_run_that_is_prepared_anew_starts_from_is_said() -> None:
+    """Else who takes it over starts its shards from before, and collects again what came in between."""
+    desk = Desk()
+    desk.join()
+    (task,) = desk.submit(spec("many", **SINCE))
+    desk.wish(task, "run", run="second")
+    desk.plan(desk.one("plan"), "x")
+    desk.step()
+    desk.end(desk.one("shard"), high=50, written=1)
+    desk.step()
+    publish = desk.one("publish")
+    desk.core.executor.pause(paused=True)
+    desk.end(publish)
+    desk.step()
+    fact = desk.run_fact(task, "second")
+    assert fact is not None
+    assert (fact.since, desk.waiting("plan")) == ((50, True), [])
+    at = parse(task)
+    assert at is not None
+    late = msgspec.structs.replace(fact, state="succeeded", cursor=100, published=True)
+    desk.core.write(
+        at.slot, [(at.batch, key_of("r", at.batch, at.place, "late", "other.1"), late)], desk.now, desk.wall
+    )
+    desk.core.executor.pause(paused=False)
+    desk.step(2.0)
+    since, fact = desk.one("plan").since, desk.run_fact(task, "second")
+    assert since is not None
+    assert since.value == 100
+    assert fact is not None
+    assert fact.since == (100, True)
 
 
 @pytest.mark.parametrize("victim", NAMES)

@@ -175,3 +175,23 @@ def test_what_has_no_value_to_go_on_from_is_not_published(desk: Desk) -> None:
     fact = desk.run_fact(task)
     assert fact is not None
     assert (fact.state, "'wrong'" in fact.error) == ("failed", True)
+
+
+@pytest.mark.parametrize("plugin", ["solo", "many"])
+def test_a_cursor_is_text_where_the_first_ids_only_look_like_numbers(desk: Desk, plugin: str) -> None:
+    """The first commit told of numbers alone; from such a cursor on no text would ever be read."""
+    (task,) = desk.submit(spec(plugin, mode="incremental", incremental={"field": "id"}))
+    kind = {"solo": "solo", "many": "shard"}[plugin]
+    if plugin == "many":
+        desk.plan(desk.one("plan"), "x")
+        desk.step()
+    job = desk.one(kind)
+    desk.end(job, "progress", position=3, high="1002", written=3)
+    desk.step()
+    desk.end(job, position=90, high="Z999", written=90)
+    desk.step()
+    for publish in desk.waiting("publish"):
+        desk.end(publish)
+    fact = desk.run_fact(task, FIRST_RUN)
+    assert fact is not None
+    assert fact.cursor == "Z999"

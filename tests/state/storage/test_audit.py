@@ -63,6 +63,15 @@ def test_a_row_that_is_not_what_was_written_is_found(archive: Archive, change_to
     assert audit(archive.path, START, 100).damaged == []
 
 
+def test_a_checksum_that_is_none_any_more_is_damage_like_any_other(archive: Archive) -> None:
+    change(archive, "update sums set sum = 'abcdefgh' where slot = 4")
+    with pytest.raises(Rotten):
+        archive.get(4, "b1")
+    with pytest.raises(Rotten):
+        list(archive.bases())
+    assert len(audit(archive.path, START, 100).damaged) == 6
+
+
 @pytest.mark.parametrize("data", [b"\x00", encode(Base(VERSION, 3, {"a.1": 6}, {}, {}, []))])
 def test_a_base_that_is_not_what_was_written_is_found(archive: Archive, data: bytes) -> None:
     change(archive, f"update base set data = x'{data.hex()}' where slot = 3")
@@ -127,3 +136,13 @@ def test_what_an_older_version_writes_over_a_row_is_no_damage(archive: Archive) 
     found = archive.get(3, "b1")
     assert found is not None
     assert found.states == {"failed": 1}
+
+
+@pytest.mark.parametrize("name", ["a#b", "100%41", "what?", "with space", "ü"])
+def test_any_folder_may_hold_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    archive = Archive(tmp_path / name / "a.sqlite")
+    archive.stage(3, row("one"))
+    archive.commit()
+    assert audit(archive.path, START, 100).rows == 1
+    archive.close()
