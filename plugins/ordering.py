@@ -100,6 +100,30 @@ def _nanoseconds(text: str, fraction: str | None) -> int | None:
     return whole * 10**9 + (int(fraction[1:].ljust(9, "0")) if fraction else 0)
 
 
+_MARKS = frozenset(
+    {
+        "",
+        "na",
+        "n/a",
+        "nan",
+        "nat",
+        "nil",
+        "null",
+        "none",
+        "missing",
+        "unknown",
+        "undefined",
+        "void",
+        "not available",
+    }
+)
+
+
+def is_mark(text: str) -> bool:
+    """Whether a text stands for a value that is missing ("NA", "null", "-"). Names and words do not."""
+    return text.strip(" -_.?#*<>()").lower() in _MARKS
+
+
 def plain(cursor: Any) -> Any:
     """A cursor as the source wrote it."""
     return cursor["text"] if isinstance(cursor, dict) else cursor
@@ -163,6 +187,8 @@ def after(value: Any, *, inclusive: bool = False) -> Callable[[Any], bool]:
         raise ValueError(f"the cursor is {value!r}; it must be an instant, a number or text")
     domain = low[0]
     text = domain == STRING
+    if text and is_mark(low[1]):  # all that there was: what comes later is what the field is about
+        return _remembered(lambda key: key > low or (inclusive and key == low), text=False)
     if inclusive:
         return _remembered(lambda key: key[0] == domain and key >= low, text=text)
     return _remembered(lambda key: key[0] == domain and key > low, text=text)

@@ -14,7 +14,7 @@ from node.execution.assembly import Assembly, Cadence
 from node.execution.jobs import Counts, DeadLetter, Report
 from node.execution.letters import Letters
 from plugins.api import Batch, Position
-from plugins.high import begun, is_text
+from plugins.high import begun, of_texts
 
 
 class Progress:
@@ -31,7 +31,7 @@ class Progress:
         self._reported = now
         self._live = Counts()
         self._open_high = self._high = begun(job.high)
-        self._text = is_text(job.since.value) if job.since else False
+        self._text = of_texts(job.since.value) if job.since else False
         self._held: int | None = None
         self._ready: list[DeadLetter] = []
         self.letters = Letters(

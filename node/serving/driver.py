@@ -28,7 +28,7 @@ from state.base import BadBase
 from state.envelope import BadEnvelope, Writer
 from state.storage.archive import REMEDY, Archive, Rotten
 from state.storage.log import Damaged, Location, Log, Unreadable
-from state.storage.mark import check_mark
+from state.storage.mark import check_mark, folded
 from state.storage.rescue import rescue
 from state.storage.writer import LogWriter
 
@@ -92,6 +92,8 @@ class Driver:
         folder.mkdir(parents=True, exist_ok=True)
         check_mark(folder)
         path = folder.parent / "archive.sqlite"
+        if folded(folder) and not (salvage or path.exists()):
+            raise Unreadable(f"{path} is gone, with all that is over; {REMEDY}")
         if salvage and (dropped := rescue(path)) != []:
             log.error(
                 "a damaged part of the archive was put aside; replicas fill it in",

@@ -4,6 +4,8 @@ from typing import Any
 
 from node.schema import Why
 
+NO_STEWARD = "its slot has no steward now: its replicas are gone or not ready; it goes on when one is back"
+
 
 def why(needs: dict[str, Any]) -> Why:
     task, nodes = needs["task"], needs["nodes"]
@@ -22,15 +24,14 @@ def why(needs: dict[str, Any]) -> Why:
 def _about_state(task: dict[str, Any]) -> list[str]:
     state, reason = task["state"], task["reason"]
     if state == "scheduled":
-        return [f"it runs next at {task['next_run_at']}"] + ([reason] if reason else [])
+        held = [NO_STEWARD] if task["steward"] is None else []
+        return [*held, f"it runs next at {task['next_run_at']}"] + ([reason] if reason else [])
     if state == "paused":
         return [f"it is {reason or 'paused'}; `collect resume {task['id']}` goes on"]
     if state in ("succeeded", "partial", "failed", "cancelled"):
         return [f"it is over: {state}" + (f" ({reason})" if reason else "")]
     if task["steward"] is None:
-        return [
-            "its slot has no steward now: its replicas are gone or not ready; it goes on when one is back"
-        ]
+        return [NO_STEWARD]
     return [reason] if reason else []
 
 

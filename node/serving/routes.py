@@ -30,6 +30,12 @@ class Routes:
         copy, live = self.core.ownership.placement.copy(slot), self.core.ownership.live()
         return copy if copy is not None and copy in live - self.core.replicator.comparing.far else None
 
+    def dark(self, slot: int) -> bool:
+        """No replica of the slot's region lives: what it accepted last may not have come to the copy."""
+        placement = self.core.ownership.placement
+        live = self.core.ownership.live()
+        return not placement.homeless(slot) and live.isdisjoint(placement.owners(slot))
+
     def regions(self) -> list[str]:
         """All that have members or tasks, as far as is known here."""
         if self.core.now - self._found[0] > LOOK:

@@ -42,7 +42,7 @@ from node.verification.verifier import Verifier
 from plugins.http import NetworkRules
 from plugins.registry import Registry
 from sharding.key import TaskId, parse
-from sharding.region import shown
+from sharding.region import region_of, shown
 
 log = get_logger(__name__)
 
@@ -124,12 +124,15 @@ class MeshService:
                             raise
                         missing = refused  # another replica may have heard of it already
         self._require_compared()
-        if missing is not None and not silent:
+        dark = self.routes.dark(slot)
+        if missing is not None and not silent and not dark:
             raise missing
+        if missing is not None and dark:
+            raise _unanswered(
+                f"no node of region {region_of(slot)} can be reached, and its copy has no such task"
+            )
         which = "not every" if missing is not None else "no"
-        nobody = refuse(503, "no-replica", f"{which} live replica of slot {self._shown(slot)} answered")
-        nobody.retry_after = 1.0
-        raise nobody
+        raise _unanswered(f"{which} live replica of slot {self._shown(slot)} answered")
 
     async def _of(self, node: NodeId, operation: str, arguments: dict[str, Any], within: float) -> Any:
         """The node's answer. Raises Refused, NoAnswer."""
@@ -382,6 +385,12 @@ class MeshService:
 
     def ready(self) -> tuple[bool, list[str]]:
         return self._ready()
+
+
+def _unanswered(detail: str) -> Refused:
+    refused = refuse(503, "no-replica", detail)
+    refused.retry_after = 1.0
+    return refused
 
 
 def _name_in(spec: bytes) -> str | None:

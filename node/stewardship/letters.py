@@ -61,6 +61,17 @@ def in_portions(letters: list[Letter]) -> Iterable[list[Letter]]:
         yield portion
 
 
+def superseded(facts: TaskFacts, run: str, root: str) -> list[str]:
+    """Ids of the letters of other runs than `run`, which began as `root`, and what was tried of it before: a full run
+    that takes the place of what they have brought has met the same records, and a replay would bring them twice.
+    """
+    roots = {
+        name: (fact.origin if (fact := join.run_fact(run.facts)) else "") or name
+        for name, run in facts.runs.items()
+    }
+    return [letter.id for name, letter in join.letters_of(facts) if name != run and roots[name] != root]
+
+
 def left(request: Request, facts: TaskFacts) -> list[dict[str, object]]:
     """The letters of a replay, but for those that an earlier replay has brought home: two may ask for the same."""
     listed = {letter.id for _, letter in join.letters_of(facts)}

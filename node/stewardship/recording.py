@@ -6,7 +6,7 @@ from node.effects import Send
 from node.execution.executor import FINAL
 from node.execution.jobs import Report
 from node.stewardship.bulk import BulkGroup
-from node.stewardship.letters import in_portions, left, letters_from, replayed
+from node.stewardship.letters import in_portions, left, letters_from, replayed, superseded
 from node.stewardship.preparation import cursor_of
 from node.stewardship.run import OPEN, RunWork, ShardWork
 from node.stewardship.specs import retry_delay
@@ -20,6 +20,8 @@ from state.model import Cleared, Finished, Letters, Plan, PlannedShard, Progress
 
 MAX_PLAN = 900 << 10
 """Bytes: a plan is one fact, and no fact may be larger than 1 MiB."""
+CLEARED_AT_ONCE = 10_000
+"""Ids in one fact: some 200 KB"""
 PROGRESS_INTERVAL = 1.0
 """Seconds between progress facts of a run; shorter makes ledgers grow, the sink's position is the truth
 anyway.
@@ -251,6 +253,11 @@ class Recording:
             before = cursor_of(work, run.generation)  # not `since`: nobody has seen what the first starts at
             cursor = cursor_after(before, (shard.high for shard in run.shards.values()))
         self._say_ended(work, run)
+        if state in ("succeeded", "partial") and run.replaces:
+            old = superseded(work.facts, run.name, run.origin or run.name)
+            for start in range(0, len(old), CLEARED_AT_ONCE):
+                ids = old[start : start + CLEARED_AT_ONCE]
+                self.table.write_for(work, "x", run.name, Cleared(ids), numbered=True)
         fact = run.fact(state, finished_ms=self.table.wall_ms, cursor=cursor, error=error)
         self.table.write_for(work, "r", run.name, fact)
         work.run = None

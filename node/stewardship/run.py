@@ -175,6 +175,13 @@ class RunWork:
         return adrift(self.lower_bound, high, self.totals().written)
 
     @property
+    def replaces(self) -> bool:
+        """Whether what it publishes takes the place of what the runs before it have brought."""
+        spec = self.effective.spec
+        full = spec.mode == "full" and self.request.kind != "letters"
+        return full and any(sink.get("mode") != "upsert" for sink in spec.sink)
+
+    @property
     def lower_bound(self) -> Since | None:
         """What an incremental run reads from."""
         section = self.effective.spec.incremental

@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import xxhash
 
+from state.storage.roll import gone, numbered, strike, sync_folder, write_roll
+
 MAGIC = b"CMLOG\x00"
 VERSION = 1
 _FILE_HEADER = struct.Struct("<6sHQ")
@@ -77,10 +79,6 @@ def _write_all(fd: int, data: bytes) -> None:
     done = os.write(fd, data)
     while done < len(data):
         done += os.write(fd, data[done:])
-
-
-def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    return sorted((int(p.stem), p) for p in folder.glob("*.log") if p.stem.isdigit() and int(p.stem))
 
 
 def header(version: int, number: int) -> bytes:
@@ -179,7 +177,12 @@ class Log:
         """
         folder.mkdir(parents=True, exist_ok=True)
         log = cls(folder)
-        files = _numbered(folder)
+        for number in gone(folder):
+            damaged = Damaged(log._path(number), 0, "the file is gone", 0)
+            if not salvage:
+                raise damaged
+            log.salvaged.append(damaged)
+        files = numbered(folder)
         sound = 0
         for number, path in files:
             last = number == files[-1][0]
@@ -235,7 +238,7 @@ class Log:
         aside.unlink(missing_ok=True)
         aside.hardlink_to(path)
         fresh.replace(path)
-        self._sync_folder()
+        sync_folder(self.folder)
 
     @staticmethod
     def _whole_until(scan: _Scan) -> bool:
@@ -259,22 +262,16 @@ class Log:
         try:
             _write_all(fd, header)
             os.fsync(fd)
-            self._sync_folder()
+            write_roll(self.folder, [found for found, _ in numbered(self.folder)])
         except OSError:
             os.close(fd)
             path.unlink()
+            strike(self.folder, [found for found, _ in numbered(self.folder)])
             raise
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._number = fd, number
         self._size = self._durable = len(header)
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08d}.log"
@@ -344,12 +341,16 @@ class Log:
 
     def files(self) -> dict[int, int]:
         """Number -> bytes, the file in use among them."""
-        return {number: path.stat().st_size for number, path in _numbered(self.folder)}
+        return {number: path.stat().st_size for number, path in numbered(self.folder)}
 
     def drop(self, before: int) -> None:
         """Delete the files with smaller numbers; nothing in them is needed any more."""
-        for number, path in _numbered(self.folder):
-            if number < min(before, self._number):
+        files = numbered(self.folder)
+        kept = [number for number, _ in files if number >= min(before, self._number)]
+        if len(kept) < len(files):
+            strike(self.folder, kept)
+        for number, path in files:
+            if number not in kept:
                 path.unlink()
                 fd = self._readers.pop(number, None)
                 if fd is not None:
@@ -377,8 +378,9 @@ class Log:
         fd = self._readers.pop(number, None)
         if fd is not None:
             os.close(fd)
+        strike(self.folder, [found for found, _ in numbered(self.folder) if found != number])
         path.rename(path.with_suffix(".damaged"))
-        self._sync_folder()
+        sync_folder(self.folder)
 
     def close(self) -> None:
         """Say that the log ends here on purpose, and release it."""

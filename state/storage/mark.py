@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from state.storage.log import Unreadable, header
+from state.storage.roll import sync_folder
 
 FOLDED = 2
 MARK = "00000000.log"
@@ -25,11 +26,12 @@ def write_mark(folder: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
+
+
+def folded(folder: Path) -> bool:
+    """Whether the log begins in the middle."""
+    return (folder / MARK).exists()
 
 
 def check_mark(folder: Path) -> None:

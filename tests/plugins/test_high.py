@@ -2,7 +2,7 @@
 
 import random
 
-from plugins.high import MANY, High, begun, cursor_after, later
+from plugins.high import MANY, High, begun, cursor_after, later, of_texts
 from plugins.ordering import after, highest, parse, plain, predicate
 
 IDS = [f"{n:024x}" for n in range(0x5F00000000000000_00000000, 0x5F00000000000000_00000000 + 40)]
@@ -62,7 +62,7 @@ def test_who_goes_on_is_not_misled_by_a_few_values_of_another_kind() -> None:
 
 def test_of_two_kinds_the_later_is_known() -> None:
     assert later("1002", "Z9") == "Z9"
-    assert later("NA", 5) == 5
+    assert (later("NA", 5), later(5, "NA")) == (5, 5), "a mark of a missing value is no kind"
     assert (later(7, 5), later("b", "a"), later(3, None), later(None, "x")) == (7, "b", 3, "x")
 
 
@@ -71,6 +71,29 @@ def test_the_cursor_of_many_shards_is_text_where_most_have_found_texts() -> None
     assert cursor_after(None, [*IDS[:20], "6" * 24]) == {"text": "6" * 24}
     assert cursor_after(None, ["NA", "NA", 5, None]) == 5
     assert cursor_after(None, [{"text": "6" * 24}, IDS[0]]) == {"text": "6" * 24}
+    assert cursor_after(None, [*["NA"] * 20, 5]) == cursor_after("NA", ["n/a", 5]) == 5
+    assert cursor_after(None, [*IDS[:20], NUMBER, "unknown"]) == IDS[19]
+    assert begun("NA").over([1, 2]).value(text=False) == 2
     assert cursor_after("abc", [5]) == "abc", "numbers would never let a text be read again"
     assert cursor_after("abc", ["abd", None]) == "abd"
     assert cursor_after(None, []) is None
+
+
+def test_a_mark_that_was_all_there_was_stops_nothing() -> None:
+    """A first run that found no value but "NA"."""
+    cursor = High().over(["NA"]).value(text=False)
+    assert cursor == "NA"
+    come = ["NA", "2024-01-01", "5", 7, "null"]
+    assert [value for value in come if after(cursor)(value)] == ["2024-01-01", "5", 7, "null"]
+    assert [value for value in come if after(cursor, inclusive=True)(value)] == come
+    assert High().over(["NA", "2024-01-01"]).value(text=of_texts(cursor)) == "2024-01-01"
+    assert of_texts("a1")
+    assert of_texts({"text": "12"})
+    assert not of_texts("12")
+    assert not of_texts(None)
+
+
+def test_names_are_no_marks() -> None:
+    """Among names one that looks like a number is text; it neither is collected each time nor becomes the cursor."""
+    assert not after("smith")("100")
+    assert High().over(["smythe", "900"]).value(text=of_texts("smith")) == "smythe"

@@ -4,9 +4,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from gossip.identity import NodeId
+from gossip.member import State
 from node.api.problems import refuse
 from node.service import Query, Refused
 from node.serving.calls import Calls
@@ -49,6 +51,16 @@ async def status_of(service: MeshService, task: str) -> int:
 async def test_absent_is_said_only_when_every_live_replica_says_so() -> None:
     assert await status_of(Service(mesh("a")), ABSENT) == 404
     assert await status_of(Service(mesh("a", "b")), ABSENT) == 503
+
+
+@pytest.mark.parametrize(("state", "status"), [(State.DEAD, 503), (State.LEFT, 404)])
+async def test_absent_is_not_said_for_a_region_that_cannot_be_reached(state: State, status: int) -> None:
+    """What it accepted in its last seconds may not have come to its copy here."""
+    far = member("b", state=state)
+    far = msgspec.structs.replace(far, meta=msgspec.structs.replace(far.meta, region="eu"))
+    desk = Desk("a")
+    desk.join(member("a"), far)
+    assert await status_of(Service(desk), "eu-003-aaaaaaaaaaaaa000") == status
 
 
 async def test_absent_is_not_said_before_the_peers_are_asked() -> None:

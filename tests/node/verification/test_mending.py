@@ -18,14 +18,14 @@ from node.verification.disk import DiskCheck
 from node.verification.mending import Mender
 from state.envelope import Writer
 from state.prepass import Item
-from state.storage.log import Location
+from state.storage.log import Location, Unreadable
 from tests.node.stewardship.desk import spec
 
 
 class Machine:
     """A real driver and log below a core that is alone."""
 
-    def __init__(self, folder: Path, boot: int = 1) -> None:
+    def __init__(self, folder: Path, boot: int = 1, *, salvage: bool = False) -> None:
         rng = random.Random(boot)
         self.folder = folder
         self.core = Core(
@@ -33,7 +33,7 @@ class Machine:
             sharded=lambda _: True,
         )  # fmt: skip
         self.driver = Driver(self.core, send=lambda *_: False, on_notice=lambda _: None)
-        self.driver.open_log(folder, salvage=False, pace=Pace())
+        self.driver.open_log(folder, salvage=salvage, pace=Pace())
         self.driver.open_leases(folder.parent / f"{folder.name}.leases")
         self.check = DiskCheck(self.driver)
         self.mender = Mender(self.driver)
@@ -142,3 +142,18 @@ async def test_the_log_before_a_mended_place_is_not_let_go(machine: Machine) -> 
     assert places.oldest() == {3: [7]}
     places.trim(7, {Writer("w.1"): 2})
     assert places.oldest() == {4: [7]}
+
+
+async def test_a_folded_log_without_its_archive_is_refused(machine: Machine) -> None:
+    """What is over lies in the archive alone; without it the log would be taken for all there is."""
+    for slot in list(machine.core.replicator.ledgers):
+        machine.driver.keeping.fold(slot)
+    machine.driver.keeping.store()
+    await machine.driver.close()
+    for path in machine.folder.parent.glob("archive.sqlite*"):
+        path.unlink()
+    with pytest.raises(Unreadable, match=r"archive\.sqlite is gone.*--salvage"):
+        Machine(machine.folder, boot=2)
+    again = Machine(machine.folder, boot=2, salvage=True)
+    again.driver.log.close()
+    again.driver.keeping.close()
