@@ -63,14 +63,15 @@ def begun(high: Any) -> High:
     that a few values of another kind in what is left do not outvote it.
     """
     if is_text(high):
-        return High(high, plain(high), texts=MANY)
+        return High(high, plain(high), texts=MANY if of_texts(high) else 0)
     return High() if parse(high) is None else High(high, others=MANY)
 
 
 def later(known: Any, told: Any) -> Any:
     """What is known of a shard when its executor tells of it again: the higher; if they are of two kinds, the later."""
     was, now = parse(known), parse(told)
-    return told if was and now and was[0] != now[0] else highest(known, told)
+    other = was is not None and now is not None and was[0] != now[0]
+    return told if other and (of_texts(told) or not is_text(told)) else highest(known, told)
 
 
 def cursor_after(before: Any, highs: Iterable[Any]) -> Any:
@@ -79,10 +80,11 @@ def cursor_after(before: Any, highs: Iterable[Any]) -> Any:
     best = before
     for high in found:
         best = highest(best, high)
-    texts = sum(map(is_text, found))
+    texts = sum(map(of_texts, found))
     if is_text(best) or not (of_texts(before) or (texts >= MANY and 2 * texts > len(found))):
         return best
-    top = max(text for high in (before, *found) if isinstance(text := plain(high), str))
+    said = (plain(high) for high in (before, *found))
+    top = max(text for text in said if isinstance(text, str) and not is_mark(text))
     return top if is_text(top) else {"text": top}
 
 

@@ -12,6 +12,9 @@ SETTLE = 0.5
 """Seconds in which what was under way arrives."""
 HEARD_AFTER = 10.0
 """Seconds after which a replica that was never quite equal, as it has always something new, is not waited for."""
+AWAKE_AFTER = 30.0
+"""Seconds of being awake after which it is not waited for either: a loop that stalls again and again is slow, not
+frozen, and would wait for ever."""
 
 
 class Hearing:
@@ -24,22 +27,40 @@ class Hearing:
         self._known: set[NodeId] = set()
         self._last: float | None = None
         self._settled = 0.0
+        self._awake = 0.0
+        """Seconds that we were awake."""
+        self._apart: dict[NodeId, float] = {}
+        """What that was when we began to wait for a node."""
 
     def members(self, live: frozenset[NodeId], now: float) -> None:
         fresh = live - self._since.keys()
         self._since = {node: self._since.get(node, now) for node in live}
         if fresh & self._known:
             self._settled = now + SETTLE
+        self._wait_for(fresh)
         self._known |= live
 
     def clock(self, now: float) -> None:
         """Before each event."""
-        if self._last is not None and now - self._last > STALL:
+        passed = 0.0 if self._last is None else now - self._last
+        self._last = now
+        self._awake += min(passed, STALL)
+        if passed > STALL:
             self._since = dict.fromkeys(self._since, now)
             self._settled = now + SETTLE
-        self._last = now
+            self._wait_for(frozenset(self._since))
         if now < self._settled:
             self._synced -= {node for node, since in self._since.items() if now < since + SETTLE}
+        for node in self._apart.keys() & self._synced:
+            del self._apart[node]
 
     def heard(self, node: NodeId, now: float) -> bool:
-        return node in self._synced or now >= self._since.get(node, now) + HEARD_AFTER
+        return (
+            node in self._synced
+            or now >= self._since.get(node, now) + HEARD_AFTER
+            or self._awake >= self._apart.get(node, self._awake) + AWAKE_AFTER
+        )
+
+    def _wait_for(self, nodes: frozenset[NodeId]) -> None:
+        for node in nodes:
+            self._apart.setdefault(node, self._awake)

@@ -191,7 +191,10 @@ class Archive:
         except sqlite3.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("rollback")
-            raise OSError(f"{self.path}: {error}") from None
+            busy = isinstance(error, sqlite3.OperationalError)
+            raise OSError(
+                f"{self.path}: {error}" if busy else f"{self.path} is damaged ({error}); {REMEDY}"
+            ) from None
         with self._lock:
             self._staged = {at: row for at, row in self._staged.items() if rows.get(at) is not row}
             self._bases = {slot: data for slot, data in self._bases.items() if bases.get(slot) is not data}

@@ -51,26 +51,6 @@ def test_text_bounds_take_all_texts() -> None:
     assert [value for value in ("0010k", "0015", "0020k", 15, "NA") if inside(value)] == ["0010k", "0015"]
 
 
-def test_a_mark_that_was_all_there_was_stops_nothing() -> None:
-    """A first run that found no value but "NA"."""
-    cursor = High().over(["NA"]).value(text=False)
-    assert cursor == "NA"
-    came = ["NA", "2024-01-01", "5", 7, "null"]
-    assert [value for value in came if after(cursor)(value)] == ["2024-01-01", "5", 7, "null"]
-    assert [value for value in came if after(cursor, inclusive=True)(value)] == came
-    assert High().over(["NA", "2024-01-01"]).value(text=of_texts(cursor)) == "2024-01-01"
-    assert of_texts("a1")
-    assert of_texts({"text": "12"})
-    assert not of_texts("12")
-    assert not of_texts(None)
-
-
-def test_names_are_no_marks() -> None:
-    """Among names one that looks like a number is text; it neither is collected each time nor becomes the cursor."""
-    assert not after("smith")("100")
-    assert High().over(["smythe", "900"]).value(text=of_texts("smith")) == "smythe"
-
-
 def test_who_goes_on_is_not_misled_by_a_few_values_of_another_kind() -> None:
     """Ten records are left of many ids, and one of them looks like a number: then no text was ever read again."""
     found = High().over(IDS).value(text=False)
@@ -82,7 +62,7 @@ def test_who_goes_on_is_not_misled_by_a_few_values_of_another_kind() -> None:
 
 def test_of_two_kinds_the_later_is_known() -> None:
     assert later("1002", "Z9") == "Z9"
-    assert later("NA", 5) == 5
+    assert (later("NA", 5), later(5, "NA")) == (5, 5), "a mark of a missing value is no kind"
     assert (later(7, 5), later("b", "a"), later(3, None), later(None, "x")) == (7, "b", 3, "x")
 
 
@@ -91,7 +71,29 @@ def test_the_cursor_of_many_shards_is_text_where_most_have_found_texts() -> None
     assert cursor_after(None, [*IDS[:20], "6" * 24]) == {"text": "6" * 24}
     assert cursor_after(None, ["NA", "NA", 5, None]) == 5
     assert cursor_after(None, [{"text": "6" * 24}, IDS[0]]) == {"text": "6" * 24}
+    assert cursor_after(None, [*["NA"] * 20, 5]) == cursor_after("NA", ["n/a", 5]) == 5
+    assert cursor_after(None, [*IDS[:20], NUMBER, "unknown"]) == IDS[19]
+    assert begun("NA").over([1, 2]).value(text=False) == 2
     assert cursor_after("abc", [5]) == "abc", "numbers would never let a text be read again"
     assert cursor_after("abc", ["abd", None]) == "abd"
     assert cursor_after(None, []) is None
-    assert cursor_after("NA", [5, None]) == 5, "a mark says nothing of the column"
+
+
+def test_a_mark_that_was_all_there_was_stops_nothing() -> None:
+    """A first run that found no value but "NA"."""
+    cursor = High().over(["NA"]).value(text=False)
+    assert cursor == "NA"
+    come = ["NA", "2024-01-01", "5", 7, "null"]
+    assert [value for value in come if after(cursor)(value)] == ["2024-01-01", "5", 7, "null"]
+    assert [value for value in come if after(cursor, inclusive=True)(value)] == come
+    assert High().over(["NA", "2024-01-01"]).value(text=of_texts(cursor)) == "2024-01-01"
+    assert of_texts("a1")
+    assert of_texts({"text": "12"})
+    assert not of_texts("12")
+    assert not of_texts(None)
+
+
+def test_names_are_no_marks() -> None:
+    """Among names one that looks like a number is text; it neither is collected each time nor becomes the cursor."""
+    assert not after("smith")("100")
+    assert High().over(["smythe", "900"]).value(text=of_texts("smith")) == "smythe"

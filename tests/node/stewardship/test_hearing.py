@@ -48,6 +48,21 @@ def test_who_comes_back_is_heard_anew_and_who_never_is_equal_not_waited_for() ->
     assert one.heard(B, 11.5 + HEARD_AFTER)
 
 
+def test_a_slow_loop_does_not_wait_for_ever() -> None:
+    """It stalls again before ten seconds are over, each time; a machine that was frozen once is another thing."""
+    one, _ = hearing()
+    now, began = 10.2, 0
+    for stall in range(20):
+        now += 2 * STALL
+        one.clock(now)
+        for _ in range(25):
+            now += 0.2
+            one.clock(now)
+        if not began and one.heard(A, now):
+            began = stall
+    assert 3 < began < 8
+
+
 def test_a_steward_that_stood_still_begins_no_run_before_it_has_heard_the_others() -> None:
     """They may have gone on meanwhile; a run that starts with the cursor of before collects their rows again."""
     desks = mesh("a", "b", "c")

@@ -107,3 +107,16 @@ def test_an_archive_that_cannot_be_read_is_refused(tmp_path: Path, harm: str) ->
             made.execute("pragma user_version=99")
     with pytest.raises(Unreadable, match=r"a\.sqlite"):
         Archive(path)
+
+
+def test_a_write_into_damaged_pages_names_the_remedy(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "a.sqlite")
+    archive.stage(3, row("one"))
+    archive.commit()
+    archive._writer.close()
+    archive._writer = sqlite3.connect(":memory:", isolation_level=None)
+    archive._writer.deserialize(b"SQLite format 3\x00" + bytes(4080))
+    archive.stage(3, row("two"))
+    with pytest.raises(OSError, match=r"damaged.*--salvage"):
+        archive.commit()
+    assert archive.staged
