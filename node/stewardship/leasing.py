@@ -82,7 +82,7 @@ class Leasing:
             if work.id.region != self.table.region and self.table.may_begin(work) and work.next_request():
                 self.table.wake(work, self.table.now)  # its home region was given up just now
         self._awaiting &= works.keys()
-        for work in (works[key] for key in self._awaiting):
+        for work in (works[key] for key in sorted(self._awaiting)):
             if self._knows_all(work):
                 self.table.wake(work, self.table.now)
         wanted = {key[0] for key in self._awaiting & self.pausing}

@@ -59,7 +59,10 @@ def test_invariants_hold_under_faults(seed: int, beside: Beside) -> None:
 
 def test_same_seed_same_log_whatever_the_hash_seed() -> None:
     """Nothing hangs on the order of a set: processes with other string hashes log the same events."""
-    script = "from tests.sim.world import World; w = World(7, seconds=15.0, logged=True); w.run(); print(w.digest())"
+    script = (
+        "from tests.sim.world import World\n"
+        "for seed in (7, 40):\n    w = World(seed, seconds=40.0, logged=True)\n    w.run()\n    print(w.digest())\n"
+    )
     digests = {
         subprocess.run(
             [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True,
