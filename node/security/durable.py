@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from state.storage.roll import sync_folder
+
 
 def replace(path: Path, data: bytes) -> None:
     """Put `data` at `path` by rename (mode 0600). Durable on return; a crash leaves the old or the new."""
@@ -18,12 +20,4 @@ def replace(path: Path, data: bytes) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

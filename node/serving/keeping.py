@@ -71,7 +71,7 @@ class Keeping:
     # ---- life
 
     def load(self) -> None:
-        for _, data in self.archive.bases():
+        for data in self.archive.bases():
             base = bases.decode(data)
             self.core.replicator.restore(base)
             self.driver.places.trim(base.slot, self.core.replicator.ledger(base.slot).floors)

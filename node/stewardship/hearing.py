@@ -51,8 +51,8 @@ class Hearing:
             self._wait_for(frozenset(self._since))
         if now < self._settled:
             self._synced -= {node for node, since in self._since.items() if now < since + SETTLE}
-        for node in self._apart.keys() & self._synced:
-            del self._apart[node]
+        if self._apart:
+            self._apart = {node: at for node, at in self._apart.items() if node not in self._synced}
 
     def heard(self, node: NodeId, now: float) -> bool:
         return (

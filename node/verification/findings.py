@@ -5,6 +5,7 @@ from typing import Any
 
 from node.schema import Finding
 from sharding.region import LOCAL, shown
+from state.storage.archive import REMEDY
 
 AGAIN = {
     "range": "submit it again with --force: the range is collected anew",
@@ -50,8 +51,7 @@ def of_archive(
 ) -> Finding:
     """Of one row of the archive, of the base of a slot (no batch), or of the whole file (slot -1)."""
     repaired = mended is not None and bool(mended["mended"])
-    again = "stop the node and start it with --salvage: what is sound is kept, and the rest fetched from other nodes"
-    remedy = "" if repaired else "collect verify --repair" if mended is None and slot >= 0 else again
+    remedy = "" if repaired else "collect verify --repair" if mended is None and slot >= 0 else REMEDY
     if slot < 0:
         return Finding(
             kind="archive", node=node, file=file, what=f"the file is damaged ({why})", remedy=remedy

@@ -235,12 +235,12 @@ class Archive:
 
     # ---- reading
 
-    def bases(self) -> Iterator[tuple[int, bytes]]:
-        """Slot and base, as they are on the disk. Raises Rotten."""
+    def bases(self) -> Iterator[bytes]:
+        """As they are on the disk, by slot. Raises Rotten."""
         for (slot,) in self._read("select slot from base order by slot"):
             for _, data, sum_ in self._read(f"select {BASE_COLUMNS} where base.slot = ?", slot):
                 sound(sum_, base_sum(slot, data))
-                yield slot, data
+                yield data
 
     def get(self, slot: int, batch: str) -> Row | None:
         """Raises Rotten."""

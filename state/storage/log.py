@@ -177,7 +177,7 @@ class Log:
         """
         folder.mkdir(parents=True, exist_ok=True)
         log = cls(folder)
-        for number in gone(folder):
+        for number in gone(folder, _FILE_HEADER.size):
             damaged = Damaged(log._path(number), 0, "the file is gone", 0)
             if not salvage:
                 raise damaged

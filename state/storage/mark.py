@@ -5,11 +5,10 @@ archive would take the rest for all there is. So, before the first fold is made 
 that is nothing but the header of log version 2: older programs refuse the folder, with the reason and nothing changed.
 """
 
-import os
 from pathlib import Path
 
 from state.storage.log import Unreadable, header
-from state.storage.roll import sync_folder
+from state.storage.roll import put
 
 FOLDED = 2
 MARK = "00000000.log"
@@ -20,13 +19,7 @@ def write_mark(folder: Path) -> None:
     path = folder / MARK
     if path.exists():
         return
-    draft = path.with_suffix(".draft")
-    with draft.open("wb") as file:
-        file.write(header(FOLDED, 0))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(folder)
+    put(path, header(FOLDED, 0))
 
 
 def folded(folder: Path) -> bool:

@@ -13,8 +13,6 @@ import msgspec
 import xxhash
 
 NAME = "files"
-HEADER = 16
-"""Bytes that every file has."""
 
 
 def numbered(folder: Path) -> list[tuple[int, Path]]:
@@ -25,13 +23,7 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
 def write_roll(folder: Path, numbers: Iterable[int]) -> None:
     """Durable on return. Raises OSError."""
     data = msgspec.json.encode(sorted(numbers))
-    draft = folder / f"{NAME}.draft"
-    with draft.open("wb") as file:
-        file.write(data + b"\n" + xxhash.xxh3_64_hexdigest(data).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / NAME)
-    sync_folder(folder)
+    put(folder / NAME, data + b"\n" + xxhash.xxh3_64_hexdigest(data).encode() + b"\n")
 
 
 def strike(folder: Path, kept: Iterable[int]) -> None:
@@ -42,13 +34,24 @@ def strike(folder: Path, kept: Iterable[int]) -> None:
         (folder / NAME).unlink(missing_ok=True)
 
 
-def gone(folder: Path) -> list[int]:
-    """The numbers of files that should be there and are not, or have lost even their headers."""
+def gone(folder: Path, header: int) -> list[int]:
+    """The numbers of files that should be there and are not, or have lost even their headers, of so many bytes."""
     there = {number: path.stat().st_size for number, path in numbered(folder)}
     named = _named(folder)
     if not named or max(there, default=0) > max(named):
         return []
-    return [number for number in named if there.get(number, 0) < HEADER]
+    return [number for number in named if there.get(number, 0) < header]
+
+
+def put(path: Path, data: bytes) -> None:
+    """A small file, whole or as it was, and durable on return. Raises OSError."""
+    draft = path.with_suffix(".draft")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -27,7 +27,7 @@ def read(data: Path) -> dict[int, Ledger]:
             shutil.copy(path, copy)
         Log.open(copy / "log", take).close()
         archive = Archive(copy / "archive.sqlite")
-        found_bases = [base.decode(data) for _, data in archive.bases()]
+        found_bases = [base.decode(data) for data in archive.bases()]
         archive.close()
     ids = itertools.count(1 << 40)
     ledgers: dict[int, Ledger] = {}

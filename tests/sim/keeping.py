@@ -64,8 +64,8 @@ class SimArchive:
     def discount(self, slot: int, row: Row, sign: int) -> None:
         """Nobody counts here."""
 
-    def bases(self) -> Iterator[tuple[int, bytes]]:
-        yield from sorted(self._content.bases.items())
+    def bases(self) -> Iterator[bytes]:
+        yield from (data for _, data in sorted(self._content.bases.items()))
 
     def get(self, slot: int, batch: str) -> Row | None:
         return self._rows.get((slot, batch))
