@@ -139,9 +139,7 @@ class Local:
             detail = f"task {submission.name} exists with another spec: {difference}; {remedy}"
             raise refuse(409, "other-spec", detail)
         if entry.key == key or operations.heard(entry, "run", key, [0]):
-            if (
-                again
-            ):  # it may have been under way for long: a node that stood still answers what it had received
+            if again:  # it was under way for long, say: a node that stood still answers what it had received
                 detail = f"task {submission.name}, which this request (Idempotency-Key) made, has been deleted since"
                 raise refuse(409, "deleted", f"{detail}; to make it anew, send it under another key")
             return {"created": False, "level": 1}
