@@ -254,9 +254,11 @@ class App:
             self.service, self.registry, access=access, node_id=self.me, version=self.version,
             admission=self._admission,
         )  # fmt: skip
-        listening, self.url = await open_front(app, http)
-        self._stopping.append(listening.stop)
-        self.presence.url = self.url
+        front = await open_front(app, http)
+        self._stopping.append(front.listening.stop)
+        self.url = self.presence.url = front.url
+        if front.certificate:
+            self._background(front.certificate.follow())
 
     def _discover(self, start: Start) -> None:
         rng = random.Random(chance.randbits(64))

@@ -305,6 +305,8 @@ def decode_answer(body: bytes, shape: type[T]) -> T:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"{error}; SSL_CERT_FILE names the certificates (PEM) to trust"
     if isinstance(
         error, aiohttp.ClientResponseError
     ):  # aiohttp's words are a hundred bytes of what came instead

@@ -2,10 +2,6 @@
 
 import asyncio
 import io
-import shutil
-import ssl
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,8 +13,7 @@ from node.api.access import Access, ExposureError, check_exposure
 from node.api.app import all_routes
 from node.api.openapi import describe
 from node.api.problems import refuse
-from node.api.tls import TlsError, load_tls
-from node.client import Client, ProblemError, Unreachable
+from node.client import Client, ProblemError
 from node.schema import Problem
 from tests.node.api.conftest import Server, serve
 from tests.node.api.memory import MemoryService
@@ -176,32 +171,6 @@ def test_elsewhere_needs_a_token_and_encryption(bind: str) -> None:
         check_exposure(bind, token="t", tls=False, insecure=False)
     check_exposure(bind, token="t", tls=True, insecure=False)
     check_exposure(bind, token="t", tls=False, insecure=True)
-
-
-def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    with pytest.raises(TlsError, match="tls_cert: there is no file"):
-        load_tls(cert, key)
-    cert.write_text("no certificate")
-    key.write_text("no key")
-    with pytest.raises(TlsError, match=r"cert\.pem"):
-        load_tls(cert, key)
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
-async def test_https(tmp_path: Path) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=a"
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)  # noqa: ASYNC221 -- once, quick
-    server = await serve(tls=load_tls(cert, key))
-    async with Client([server.url], tls=ssl.create_default_context(cafile=cert)) as client:
-        assert server.url.startswith("https")
-        assert (await client.cluster()).node == "a1"
-    async with Client([server.url]) as client:
-        with pytest.raises(Unreachable, match="certificate"):
-            await client.cluster()
-    await server.stop()
 
 
 async def test_probes(server: Server, http: ClientSession) -> None:
