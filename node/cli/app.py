@@ -38,6 +38,9 @@ TOKEN = {
     "revoked": ("revoked", "List the nodes that are shut out."),
 }
 
+GROUPS = ("bench", "token")
+"""Commands with commands of their own."""
+
 
 def build() -> App:
     app = App(
@@ -69,7 +72,7 @@ def build() -> App:
 def run(argv: Sequence[str] | None = None) -> int:
     """The exit code of the command in `argv` (default: the process's)."""
     try:
-        code = build()(sys.argv[1:] if argv is None else list(argv), result_action="return_value")
+        code = build()(_command_first(sys.argv[1:] if argv is None else argv), result_action="return_value")
     except CycloptsError:
         return USAGE
     except Failure as failure:
@@ -81,6 +84,17 @@ def run(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return OK
     return code if isinstance(code, int) else OK
+
+
+def _command_first(argv: Sequence[str]) -> list[str]:
+    """Options that stand before the command belong to it: `--url URL list` is `list --url URL`."""
+    if not argv or not argv[0].startswith("-"):
+        return list(argv)
+    for at, word in enumerate(argv):
+        if word in COMMANDS or word in GROUPS:
+            after = at + (2 if word in GROUPS else 1)
+            return [*argv[at:after], *argv[:at], *argv[after:]]
+    return list(argv)
 
 
 def _version() -> str:

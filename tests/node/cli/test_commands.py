@@ -132,6 +132,18 @@ def test_list_show_and_forms(mesh: Mesh, capsys: Capture) -> None:
     assert "gone" in done(capsys, "errors", "a")[0]
 
 
+def test_options_may_stand_before_the_command(mesh: Mesh, capsys: Capture) -> None:
+    run(["submit", task("a"), task("b")])
+    capsys.readouterr()
+    assert (
+        done(capsys, "-o", "csv", "list", "--limit", "1")[0]
+        == done(capsys, "list", "--limit", "1", "-o", "csv")[0]
+    )
+    assert "does not keep who may be" in done(capsys, "-o", "json", "token", "list", code=1)[1]
+    assert "list" in done(capsys, "--help")[0]
+    assert "Unknown" in done(capsys, "--nothing", "nowhere", code=2)[1]
+
+
 def test_an_unknown_and_an_ambiguous_task(mesh: Mesh, capsys: Capture) -> None:
     run(["submit", task("a"), task("b")])
     assert "0 tasks are called zzz" in done(capsys, "show", "zzz", code=1)[1]
