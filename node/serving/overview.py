@@ -135,6 +135,12 @@ class Overview:
             found.append(
                 f"nodes of several protocols: {each}; the mesh speaks {spoken(metas)} until all are upgraded"
             )
+        names = Counter(meta.name for meta in metas)
+        for name in sorted(name for name, count in names.items() if count > 1):
+            ids = ", ".join(node for node in sorted(live) if self._name(node) == name)
+            found.append(
+                f"{names[name]} nodes are called {name} ({ids}): commands need their ids; node.name tells them apart"
+            )
         for node, member in sorted(self.core.ownership.members.items()):
             if member.state is State.DEAD:
                 found.append(f"node {member.meta.name} ({node}) is dead")

@@ -1,4 +1,4 @@
-"""Members that have left and still count: they are warned of, and forgotten by name."""
+"""What is warned of: members that have left and still count, until forgotten by name; and names that two have."""
 
 from pathlib import Path
 
@@ -88,6 +88,17 @@ async def test_a_name_that_two_have_is_refused_with_both_ids(desk: Desk, tmp_pat
     assert retired == []
     (said,) = absence.warnings(desk.core)
     assert said.endswith("`collect drain b --forget`")
+
+
+def test_names_that_two_live_nodes_have_are_warned_of(desk: Desk) -> None:
+    desk.join(member("a"), member("b"))
+    overview = Overview(desk.core, registry(), lambda: facts_of("a"), "mesh", {})
+    assert not [one for one in overview.warnings({}) if "called" in one]
+    twin = member("c")
+    twin = msgspec.structs.replace(twin, meta=msgspec.structs.replace(twin.meta, name="a"))
+    desk.join(member("a"), member("b"), twin)
+    (said,) = [one for one in overview.warnings({}) if "called" in one]
+    assert said.startswith("2 nodes are called a (a, c)")
 
 
 async def test_one_that_gossip_does_not_know_any_more_is_forgotten_by_its_id(
