@@ -1,6 +1,7 @@
 """Which nodes a command speaks to, and with which token.
 
 Flag, then environment (`COLLECT_URL`, `COLLECT_TOKEN`), then a context, then http://127.0.0.1:8700.
+A context that is only `current` counts where no node is named: its token goes to its own nodes.
 Contexts stand in `~/.config/collect/contexts.toml`:
 
     current = "lab"
@@ -48,9 +49,10 @@ def target(
 ) -> Target:
     """Raises Failure for a wrong URL, an unreadable token, an unknown context."""
     environ = os.environ if environ is None else environ
-    chosen = _context(context, environ)
     from_environ = environ.get("COLLECT_URL", "").replace(",", " ").split()
-    found = tuple(urls) or tuple(from_environ if context is None else ()) or chosen.urls or (DEFAULT_URL,)
+    named = tuple(urls) or tuple(from_environ if context is None else ())
+    chosen = Context() if named and context is None else _context(context, environ)
+    found = named or chosen.urls or (DEFAULT_URL,)
     if token_file is not None:
         token: str | None = _token(token_file)
     else:

@@ -33,6 +33,17 @@ def test_precedence(home: dict[str, str]) -> None:
     assert target(("x:9",), token, None, environ) == Target(("http://x:9",), "from-file")
 
 
+def test_the_token_of_the_current_context_goes_to_its_nodes_alone(home: dict[str, str]) -> None:
+    path = Path(home["HOME"], ".config/collect/contexts.toml")
+    path.write_text(path.read_text().replace('"lab"', '"prod"', 1))
+    assert target((), None, None, home) == Target(("https://prod",), "from-file")
+    assert target(("x:9",), None, None, home).token is None
+    assert target((), None, None, {**home, "COLLECT_URL": "x:9"}).token is None
+    assert target(("x:9",), None, "prod", home) == Target(("http://x:9",), "from-file"), "it was asked for"
+    path.write_text("no contexts")
+    assert target(("x:9",), None, None, home).urls == ("http://x:9",)
+
+
 @pytest.mark.parametrize(
     ("urls", "context", "part"),
     [
