@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from node import config_values as v
-from node.config_sources import ConfigError, ConfigItem, Entry, gather
+from node.config_sources import ConfigError, ConfigItem, Entry, current_folder, gather, is_there
 from node.config_values import Address
 
 __all__ = ["Address", "Config", "ConfigError", "ConfigItem", "example_text", "load"]
@@ -27,17 +27,17 @@ KEYS: dict[str, v.Parser] = {
     "node.weight": v.number(0.01, 100),
     "node.labels": v.labels,
     "http.bind": v.address("127.0.0.1"),
-    "http.advertise": v.reachable,
+    "http.advertise": v.reachable(65535),
     "http.token_file": v.existing_file,
     "http.tls_cert": v.existing_file,
     "http.tls_key": v.existing_file,
-    "http.allowed_hosts": v.texts,
+    "http.allowed_hosts": v.hosts,
     "http.insecure": v.flag,
     "mesh.bind": v.address("0.0.0.0", 65533),  # noqa: S104  (the mesh plane is encrypted and admits members only)
-    "mesh.advertise": v.reachable,
+    "mesh.advertise": v.reachable(65533),
     "mesh.seeds": v.seeds,
     "mesh.mdns": v.flag,
-    "mesh.key_file": v.path,
+    "mesh.key_file": v.existing_file,
     "gossip.profile": v.choice("local", "lan", "wan"),
     "state.replicas": v.integer(1, 7),
     "state.durability": v.integer(1, 2),
@@ -156,8 +156,8 @@ def load(
     `path` None: `node.toml` in the current folder (`cwd`), if there is one. Relative paths in the file start
     at the file's folder, all others at `cwd`. Raises ConfigError with every mistake.
     """
-    cwd = cwd or Path.cwd()
-    if path is None and (cwd / "node.toml").is_file():
+    cwd = cwd or current_folder()
+    if path is None and is_there(cwd / "node.toml"):
         path = cwd / "node.toml"
     entries, items = gather(path, environ, flags, known=list(KEYS), cwd=cwd)
     values = _parse(entries, items)

@@ -3,11 +3,13 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from node.config_values import shown
 
 PREFIX = "COLLECT_"
 SECRETS = "COLLECT_SECRET_"
@@ -28,6 +30,8 @@ FLAGS = {
 }
 """The keys that a flag of `collect-node` can set."""
 
+MAX_FILE = 1 << 20
+"""Bytes of a configuration file; what is longer is something else."""
 ROOT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
@@ -48,7 +52,7 @@ class ConfigItem(msgspec.Struct, frozen=True, kw_only=True):
     value: Any = None
 
     def __str__(self) -> str:
-        value = f" = {self.value!r}" if self.value is not None else ""
+        value = f" = {shown(self.value)}" if self.value is not None else ""
         return (
             f"{self.where}: {self.key}{value} {self.message}" if self.key else f"{self.where}: {self.message}"
         )
@@ -62,6 +66,24 @@ class ConfigError(Exception):
         self.items = list(items)
 
 
+def current_folder() -> Path:
+    """Raises ConfigError where it was removed under the shell."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        message = f"the current folder is gone ({error.strerror}): start in one that exists"
+        raise ConfigError([ConfigItem(where="collect-node", key="", message=message)]) from None
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything has this name, be it a broken link: what cannot be read is told, and not passed over."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
+    return True
+
+
 def gather(
     path: Path | None,
     environ: Mapping[str, str],
@@ -72,7 +94,8 @@ def gather(
 ) -> tuple[dict[str, Entry], list[ConfigItem]]:
     """The winning entry of each known key, and the mistakes: unreadable file, unknown keys."""
     items: list[ConfigItem] = []
-    written = [*_from_file(path, items), *_from_environ(environ, cwd), *_from_flags(flags, cwd)]
+    sections = {name.split(".")[0] for name in known}
+    written = [*_from_file(path, items, sections), *_from_environ(environ, cwd), *_from_flags(flags, cwd)]
     entries: dict[str, Entry] = {}
     for key, entry in written:
         if _shape(key) in known:
@@ -94,7 +117,11 @@ def _unknown(key: str, known: Sequence[str]) -> str:
     parts = key.split(".")
     if parts[0] == "roots" and len(parts) == 3 and not ROOT_NAME.fullmatch(parts[1]):
         return "is no root name: 1 to 32 lower-case letters, digits, _ or -"
+    if parts[0] == "roots" and len(parts) == 2:
+        return "is unknown; a root has a name and a path: roots.NAME.path"
     sections = sorted({name.split(".")[0] for name in known})
+    if key in sections:
+        return f"is a section, not a value; its keys are {key}.NAME"
     if parts[0] in sections:
         names = [name for name in known if name.startswith(parts[0] + ".")]
         near = difflib.get_close_matches(_shape(key), names, n=1, cutoff=0.0)[0]
@@ -107,11 +134,18 @@ def _unknown(key: str, known: Sequence[str]) -> str:
     )
 
 
-def _from_file(path: Path | None, items: list[ConfigItem]) -> list[tuple[str, Entry]]:
+def _from_file(
+    path: Path | None, items: list[ConfigItem], sections: Container[str]
+) -> list[tuple[str, Entry]]:
     if path is None:
         return []
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            items.append(ConfigItem(where=str(path), key="", message="is no configuration: above 1 MiB"))
+            return []
+        text = data.decode("utf-8-sig")
         table = tomllib.loads(text)
     except OSError as error:
         items.append(ConfigItem(where=str(path), key="", message=f"cannot be read: {error.strerror}"))
@@ -119,11 +153,13 @@ def _from_file(path: Path | None, items: list[ConfigItem]) -> list[tuple[str, En
         items.append(ConfigItem(where=str(path), key="", message=f"is not UTF-8 text (byte {error.start})"))
     except tomllib.TOMLDecodeError as error:
         items.append(_syntax(path, str(error)))
+    except (ValueError, RecursionError) as error:
+        items.append(_syntax(path, f"a number that is too long, or too many brackets ({error})"))
     else:
         lines = _lines(text)
         return [
             (key, Entry(raw, _place(path, key, lines), path.absolute().parent))
-            for key, raw in _flatten(table)
+            for key, raw in _flatten(table, sections)
         ]
     return []
 
@@ -134,15 +170,18 @@ def _syntax(path: Path, message: str) -> ConfigItem:
     return ConfigItem(where=where, key="", message=f"is not valid TOML: {message}")
 
 
-def _flatten(table: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """`[section] key` -> `section.key`, `[roots.NAME] key` -> `roots.NAME.key`; deeper tables are values."""
+def _flatten(table: Mapping[str, Any], sections: Container[str]) -> list[tuple[str, Any]]:
+    """`[section] key` -> `section.key`, `[roots.NAME] key` -> `roots.NAME.key`; deeper tables are values.
+
+    A table that is empty is a value where it is none of the `sections`: misspelt, it would go unseen.
+    """
     found: list[tuple[str, Any]] = []
     for section, content in table.items():
-        if not isinstance(content, dict):
+        if not isinstance(content, dict) or (not content and section not in sections):
             found.append((section, content))
             continue
         for key, value in content.items():
-            if section == "roots" and isinstance(value, dict):
+            if section == "roots" and isinstance(value, dict) and value:
                 found += [(f"roots.{key}.{name}", inner) for name, inner in value.items()]
             else:
                 found.append((f"{section}.{key}", value))

@@ -5,7 +5,9 @@ comma-separated, tables are `key=value` pairs separated by commas, booleans `tru
 """
 
 import ipaddress
+import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,9 @@ from node.durations import DURATION_FORM, duration
 MESH_PORT = 8701
 MESH_PORTS = 3
 """A node takes so many, from that of `mesh.bind` on."""
+
+SHOWN = 200
+"""Characters of a value that a message repeats."""
 
 Parser = Callable[[Any, Path], Any]
 """`(raw, base) -> value`; `base` is the folder that relative paths start from."""
@@ -42,7 +47,7 @@ class Address(NamedTuple):
     def wild(self) -> bool:
         """Whether it is every address of the host."""
         try:
-            return ipaddress.ip_address(self.host).is_unspecified
+            return self.host == "*" or ipaddress.ip_address(self.host).is_unspecified
         except ValueError:
             return False
 
@@ -51,24 +56,48 @@ def address(default_host: str, last_port: int = 65535) -> Parser:
     """`host:port`, `[v6]:port`, or `:port` for the default host."""
 
     def parse(raw: Any, _base: Path) -> Address:
-        match = (
-            re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]*):(\d{1,5})", raw) if isinstance(raw, str) else None
-        )
-        if match is None or int(match[2]) > last_port:
+        value = _address(raw, last_port, default_host)
+        if value is None:
             raise ValueError(f'"host:port" with a port from 0 to {last_port}, such as "{default_host}:0"')
-        return Address(match[1].strip("[]") or default_host, int(match[2]))
+        return value
 
     return parse
 
 
-def reachable(raw: Any, base: Path) -> Address | None:
-    """An address that others dial: host and port are both said. Empty: None."""
-    if raw == "":
+def reachable(last_port: int) -> Parser:
+    """An address that others dial: host and port are both said, and the host is one host. Empty: None."""
+
+    def parse(raw: Any, _base: Path) -> Address | None:
+        if raw == "":
+            return None
+        value = _address(raw, last_port)
+        if value is None or not value.host or not value.port or value.wild:
+            raise ValueError(
+                f'"host:port" that others can reach, with a port from 1 to {last_port}, such as "10.0.0.5:8700"'
+            )
+        return value
+
+    return parse
+
+
+def _address(raw: Any, last_port: int, default_host: str = "") -> Address | None:
+    """None for what is no address."""
+    form = r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]*):([0-9]{1,5})"
+    match = re.fullmatch(form, raw) if isinstance(raw, str) else None
+    if match is None or int(match[2]) > last_port or (match[1] and not _host(match[1])):
         return None
-    value: Address = address("")(raw, base)
-    if not value.host or not value.port:
-        raise ValueError('"host:port" that others can reach, such as "10.0.0.5:8700"')
-    return value
+    return Address(match[1].strip("[]") or default_host, int(match[2]))
+
+
+def _host(text: str) -> bool:
+    """Whether it can be a host: an address of IPv4, one of IPv6 in brackets, or a name as DNS has them (RFC 1035)."""
+    if text[0] == "[" or re.fullmatch(r"[0-9.]+", text):
+        try:
+            return ipaddress.ip_address(text.strip("[]")).version == (6 if text[0] == "[" else 4)
+        except ValueError:
+            return False
+    labels = text.removesuffix(".").split(".")
+    return len(text) <= 253 and all(0 < len(label) <= 63 for label in labels)
 
 
 def seeds(raw: Any, base: Path) -> tuple[str, ...]:
@@ -79,11 +108,11 @@ def seeds(raw: Any, base: Path) -> tuple[str, ...]:
 
 
 def _seed(value: str) -> str:
-    if re.fullmatch(r"_[A-Za-z0-9-]+(\.[A-Za-z0-9_-]+){2,}\.?", value):
+    if re.fullmatch(r"_[A-Za-z0-9-]+(\.[A-Za-z0-9_-]+){2,}\.?", value) and _host(value):
         return value
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([1-9]\d{0,4}))?", value)
-    if found is None or value.startswith("_") or int(found[2] or 0) > 65535:
-        raise ValueError(f'a list of "host" or "host:port", not {value!r}')
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([1-9][0-9]{0,4}))?", value)
+    if found is None or value.startswith("_") or int(found[2] or 0) > 65535 or not _host(found[1]):
+        raise ValueError(f'a list of "host" or "host:port", not {shown(value)}')
     return value if found[2] else f"{value}:{MESH_PORT}"
 
 
@@ -109,7 +138,7 @@ def choice(*allowed: str) -> Parser:
 
 def integer(low: int, high: int) -> Parser:
     def parse(raw: Any, _base: Path) -> int:
-        value = int(raw) if isinstance(raw, str) and re.fullmatch(r"-?\d{1,12}", raw) else raw
+        value = int(raw) if isinstance(raw, str) and re.fullmatch(r"-?[0-9]{1,12}", raw) else raw
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return value
@@ -121,7 +150,7 @@ def number(low: float, high: float) -> Parser:
     def parse(raw: Any, _base: Path) -> float:
         try:
             value = float("nan") if isinstance(raw, bool) else float(raw)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             value = float("nan")
         if not low <= value <= high:
             raise ValueError(f"a number from {low:g} to {high:g}")
@@ -161,6 +190,15 @@ def texts(raw: Any, _base: Path) -> tuple[str, ...]:
     return tuple(values)
 
 
+def hosts(raw: Any, base: Path) -> tuple[str, ...]:
+    """What the Host header of a request may name: in lower case, as it is compared."""
+    values = texts(raw, base)
+    for value in values:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+", value):
+            raise ValueError(f"a list of hosts, without a scheme and a port, not {shown(value)}")
+    return tuple(value.lower() for value in values)
+
+
 def networks(raw: Any, base: Path) -> tuple[str, ...]:
     values = texts(raw, base)
     for value in values:
@@ -184,20 +222,41 @@ def labels(raw: Any, base: Path) -> dict[str, str]:
 
 def path(raw: Any, base: Path) -> Path | None:
     """An absolute path; relative ones start at `base`, `~` is the home folder. Empty: None."""
-    if not isinstance(raw, str):
-        raise ValueError("a path, as text")  # noqa: TRY004  (one kind of error for one kind of mistake)
-    return Path(base, Path(raw).expanduser()).absolute() if raw else None
+    if not isinstance(raw, str) or "\0" in raw:
+        raise ValueError("a path, as text")
+    try:
+        return Path(base, Path(raw).expanduser()).absolute() if raw else None
+    except RuntimeError:
+        raise ValueError("a path; no home folder of that user is known here") from None
 
 
 def existing_file(raw: Any, base: Path) -> Path | None:
     value: Path | None = path(raw, base)
-    if value is not None and not value.is_file():
-        raise ValueError("the path of a file that exists")
+    if value is not None:
+        mode = _mode(value, "a file that exists")
+        if not stat.S_ISREG(mode):
+            raise ValueError("the path of a file that exists")
+        if not os.access(value, os.R_OK):
+            raise ValueError("the path of a file that this user can read")
     return value
 
 
 def folder(raw: Any, base: Path) -> Path:
     value: Path | None = path(raw, base)
-    if value is None or not value.is_dir():
+    if value is None or not stat.S_ISDIR(_mode(value, "a folder that exists; create it first")):
         raise ValueError("the path of a folder that exists; create it first")
     return value
+
+
+def _mode(value: Path, what: str) -> int:
+    """Raises ValueError where nothing is there, or nothing can be seen."""
+    try:
+        return value.stat().st_mode
+    except OSError as error:
+        raise ValueError(f"the path of {what} ({error.strerror})") from None
+
+
+def shown(value: Any) -> str:
+    """A value in a message: as it would be written in code, and no longer than helps."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"

@@ -36,11 +36,10 @@ class DataDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._fd = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise _unusable(path, "it is no folder") from None
         except OSError as error:
-            raise CannotStart(
-                f"node.data_dir {path} cannot be used: {error.strerror}; choose another with --data-dir, or give "
-                "this user the right to write there"
-            ) from None
+            raise _unusable(path, str(error.strerror)) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -72,6 +71,26 @@ class DataDirectory:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def require_usable(path: Path) -> None:
+    """Raises CannotStart where a DataDirectory could not be opened, by another process apart; changes nothing."""
+    try:
+        there = next(each for each in (path, *path.parents) if each.is_symlink() or each.exists())
+        if not there.is_dir():
+            raise _unusable(path, "it is no folder" if there == path else f"{there} is no folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise _unusable(path, f"this user cannot write in {there}")
+    except OSError as error:
+        raise _unusable(path, str(error.strerror)) from None
+    require_format(path)
+
+
+def _unusable(path: Path, why: str) -> CannotStart:
+    return CannotStart(
+        f"node.data_dir {path} cannot be used: {why}; choose another with --data-dir, or give this user the right to "
+        "write there"
+    )
 
 
 def require_format(folder: Path) -> None:

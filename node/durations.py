@@ -64,6 +64,10 @@ def rate(value: str | float) -> float:
 
 
 def _number(value: float, form: str) -> float:
-    if isinstance(value, bool) or not math.isfinite(value) or value < 0:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except OverflowError:  # a whole number beyond what a float can be
+        number = math.inf
+    if not math.isfinite(number) or number < 0:
         raise ValueError(f"{value!r} is not {form}")
-    return float(value)
+    return number

@@ -64,10 +64,18 @@ def run_setup(flags: Flags, environ: Mapping[str, str]) -> int:
         config = load(flags.config, environ, flags.settings)
     except ConfigError as error:
         print(error)
-        print(f"{len(error.items)} mistake{'s' if len(error.items) > 1 else ''}")
+        print(_count(len(error.items)))
         return 1
-    print(f"{config.source or 'configuration (no file)'}: ok")
-    return 0
+    from node.preflight import obstacles
+
+    found = obstacles(config, flags.join)
+    print(*found, sep="\n", end="\n" if found else "")
+    print(f"{config.source or 'configuration (no file)'}: {_count(len(found)) if found else 'ok'}")
+    return 1 if found else 0
+
+
+def _count(mistakes: int) -> str:
+    return f"{mistakes} mistake{'s' if mistakes > 1 else ''}"
 
 
 def _init(path: Path) -> int:

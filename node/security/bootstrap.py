@@ -3,6 +3,7 @@ given.
 
     data directory has a key   go on; `--join` and `--key-file` must then name the same mesh; of two keys of one
                                mesh the later counts, so what was right at the first start stays right
+    --join and --key-file      must name the same mesh; the token counts
     --join TOKEN               keep the key of the token, or the one that a member gives for a one-time token;
                                try the token's addresses
     --key-file FILE            keep that key
@@ -67,6 +68,9 @@ async def decide(
     held = load_cluster_key(data_dir)
     token = parse_token(given.join) if given.join is not None else None
     addresses = token.addresses if token else ()
+    filed = read_cluster_key(given.key_file) if given.key_file else None
+    if token and filed and token.mesh_id != filed.mesh_id:
+        return Refuse(two_meshes(token.mesh_id, filed.mesh_id))
     if isinstance(token, OneTimeToken):
         if held is not None and held.mesh_id != token.mesh_id:
             return Refuse(_elsewhere(data_dir, held, token.mesh_id))
@@ -74,7 +78,7 @@ async def decide(
             assert enter is not None
             return Start(await enter(token), addresses=addresses)
         return Start(held, addresses=addresses)
-    named = token.cluster if token else read_cluster_key(given.key_file) if given.key_file else None
+    named = token.cluster if token else filed
     if held and named and held.mesh_id != named.mesh_id:
         return Refuse(_elsewhere(data_dir, held, named.mesh_id))
     if held is None and named is None:
@@ -112,6 +116,11 @@ REMEDY = (
     "Start it with `--join TOKEN` (`collect token join` on a member makes one), or with `--key-file FILE`, "
     "a copy of cluster.key from a member's data directory."
 )
+
+
+def two_meshes(token: str, key_file: str) -> str:
+    """Of a token and a key file of different meshes."""
+    return f"--join is of mesh {token}, and mesh.key_file of mesh {key_file}: leave out the one that is not meant"
 
 
 def _found(found: list[Found]) -> str:

@@ -43,6 +43,13 @@ CURVE_OVERHEAD = 64  # bytes; 33 in libzmq 4.3.5: the limit is held against the 
 ZERO_COPY = 65_536  # below this libzmq copies faster than Python keeps a buffer alive
 
 
+REMEDIES = {
+    errno.EADDRINUSE: "choose another port or stop what listens there",
+    errno.EACCES: "this user may not take that port: choose one from 1024 on",
+}
+REMEDY = "choose an address that this host has"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Of a socket: bytes of a message, messages of a queue per peer."""
@@ -65,9 +72,9 @@ def server_socket(context: SyncContext, *, bind: str, pair: Pair, domain: str, l
         socket.bind(f"tcp://{bind}" if port else f"tcp://{bind.removesuffix(':0')}:*")
     except zmq.ZMQError as error:
         socket.close()
-        raise CannotBind(
-            f"cannot listen on {bind}: {error}; choose another port or stop what listens there"
-        ) from error
+        number = error.errno or 0
+        reason, remedy = zmq.strerror(number), REMEDIES.get(number, REMEDY)
+        raise CannotBind(f"cannot listen on {bind}: {reason}; {remedy} (mesh.bind, --mesh)") from error
     return socket
 
 

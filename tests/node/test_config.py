@@ -1,5 +1,6 @@
 """Configuration from real files, environments and flags: precedence, types, and all mistakes at once."""
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,24 @@ def test_every_mistake_at_once_with_its_line(tmp_path: Path) -> None:
         ("[http]\nadvertise = 'host:0'\n", ":2", "others can reach"),
         ("[mesh]\nseeds = ['host:70000']\n", ":2", "host:70000"),
         ("[mesh]\nseeds = ['_mesh._tcp.org:80']\n", ":2", "_mesh._tcp.org:80"),
+        ("[mesh]\nseeds = ['a..b']\n", ":2", "not 'a..b'"),
+        ("[mesh]\nseeds = ['" + "a" * 64 + "']\n", ":2", "not 'aaa"),
+        ("[mesh]\nseeds = ['10.0.0.300']\n", ":2", "not '10.0.0.300'"),
+        ("[mesh]\nadvertise = '0.0.0.0:8701'\n", ":2", "others can reach"),
+        ("[mesh]\nadvertise = '10.0.0.5:65534'\n", ":2", "from 1 to 65533"),
+        ("[mesh]\nbind = '300.0.0.1:8701'\n", ":2", "host:port"),
+        ("[mesh]\nbind = '[1:2]:8701'\n", ":2", "host:port"),
+        ("[mesh]\nkey_file = 'absent'\n", ":2", "file that exists (No such file"),
+        ("[mesh]\nkey_file = '.'\n", ":2", "file that exists"),
+        ("[http]\ntoken_file = '/dev/zero'\n", ":2", "file that exists"),
+        ("[http]\nallowed_hosts = ['http://x/']\n", ":2", "not 'http://x/'"),
+        ('[node]\ndata_dir = "a\\u0000b"\n', ":2", "as text"),
+        ("[node]\ndata_dir = '~nobody-of-this-name/x'\n", ":2", "home folder"),
+        ("[state]\nreplicas = '\u0663'\n", ":2", "whole number"),
+        ("[nodes]\n", ":1", "is unknown"),
+        ("[roots.a]\n", ":1", "roots.NAME.path"),
+        ("[roots]\npath = '/'\n", ":2", "roots.NAME.path"),
+        ("node = 'a'\n", ":1", "is a section"),
     ],
 )
 def test_one_mistake(tmp_path: Path, text: str, where: str, part: str) -> None:
@@ -126,6 +145,62 @@ def test_one_mistake(tmp_path: Path, text: str, where: str, part: str) -> None:
     (line,) = mistakes(file, {}, {}, tmp_path)
     assert line.startswith(f"{file}{where}:")
     assert part in line
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "tail", "part"),
+    [
+        ("[http]\ntoken_file = '/", "x" * 5000, "'", "(5003 characters) must be the path of a file"),
+        ("[roots.a]\npath = '/", "x" * 5000, "'", "too long"),
+        ("[node]\nweight = 1", "0" * 400, "", "(401 characters) must be a number"),
+        ("[node]\nweight = 1", "0" * 5000, "", "not valid TOML"),
+        ("[state]\nretention = 1", "0" * 400, "", "must be a duration"),
+        ("x = ", "[" * 3000, "]" * 3000, "not valid TOML"),
+        ("#", "x" * (1 << 20), "", "above 1 MiB"),
+    ],
+    ids=["file", "folder", "number", "digits", "duration", "brackets", "size"],
+)
+def test_what_is_huge_is_one_short_mistake(
+    tmp_path: Path, head: str, body: str, tail: str, part: str
+) -> None:
+    (line,) = mistakes(write(tmp_path, f"{head}{body}{tail}\n"), {}, {}, tmp_path)
+    assert part in line
+    assert len(line) < 800
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_bytes(b'\xef\xbb\xbf[node]\nname = "here"\n')
+    assert load(None, {}, {}, cwd=tmp_path).node.name == "here"
+
+
+def test_hosts_are_compared_in_lower_case(tmp_path: Path) -> None:
+    file = write(tmp_path, "[http]\nallowed_hosts = ['Mesh.Example.org', 'fd00::A']\n")
+    assert load(file, {}, {}, cwd=tmp_path).http.allowed_hosts == ("mesh.example.org", "fd00::a")
+
+
+def test_a_file_that_is_there_is_never_passed_over(tmp_path: Path) -> None:
+    """A broken link, or a folder, under the default name is a mistake: without it the defaults would count."""
+    (tmp_path / "node.toml").symlink_to(tmp_path / "gone")
+    assert "No such file" in mistakes(None, {}, {}, tmp_path)[0]
+    (tmp_path / "node.toml").unlink()
+    (tmp_path / "node.toml").mkdir()
+    assert "Is a directory" in mistakes(None, {}, {}, tmp_path)[0]
+
+
+def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="the current folder is gone"):
+        load(None, {}, {})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_files_that_this_user_may_not_read(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("x")
+    (tmp_path / "token").chmod(0)
+    assert "that this user can read" in mistakes(None, {}, {"http.token_file": "token"}, tmp_path)[0]
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

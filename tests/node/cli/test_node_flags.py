@@ -1,11 +1,14 @@
 """The command line of collect-node."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from node.cli.node_flags import parse, run_setup
 from node.config import example_text
+from node.security.keys import new_cluster_key
+from node.security.token import JoinToken
 
 
 def test_flags_become_settings() -> None:
@@ -46,3 +49,47 @@ def test_check_reports_each_mistake(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"{file}:2:" in out
     assert f"{file}:3:" in out
     assert "2 mistakes" in out
+
+
+@pytest.fixture
+def checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """What `--check` with these flags says; it must find as many mistakes as `wrong`."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(*flags: str, wrong: int) -> str:
+        assert run_setup(parse(["--check", "--data-dir", "data", *flags]), {}) == (1 if wrong else 0)
+        out = capsys.readouterr().out
+        assert out.rstrip().endswith(f": {wrong} mistake{'s' * (wrong > 1)}" if wrong else ": ok")
+        return out
+
+    return check
+
+
+def test_check_reads_the_files_that_are_named(tmp_path: Path, checked: Callable[..., str]) -> None:
+    (tmp_path / "empty").touch()
+    assert "holds no cluster key" in checked("--key-file", "empty", wrong=1)
+    assert "holds no token" in checked("--http-token-file", "empty", wrong=1)
+    assert "copy it again" in checked("--join", "cm1-x", wrong=1)
+    one, other = new_cluster_key(), new_cluster_key()
+    (tmp_path / "key").write_text(one.text())
+    token = JoinToken(("127.0.0.1:1",), other).text()
+    out = checked("--key-file", "key", "--join", token, "--http-token-file", "empty", wrong=2)
+    assert f"--join is of mesh {other.mesh_id}, and mesh.key_file of mesh {one.mesh_id}" in out
+    checked("--key-file", "key", wrong=0)
+    assert not (tmp_path / "data").exists()
+
+
+def test_check_looks_at_the_data_directory(tmp_path: Path, checked: Callable[..., str]) -> None:
+    (tmp_path / "data").touch()
+    assert "node.data_dir" in (out := checked(wrong=1))
+    assert "it is no folder; choose another with --data-dir" in out
+    assert f"{tmp_path / 'data'} is no folder" in checked("--data-dir", "data/deeper", wrong=1)
+    (tmp_path / "data").unlink()
+    (tmp_path / "data").symlink_to("nowhere")
+    assert "it is no folder" in checked(wrong=1)
+    (tmp_path / "data").unlink()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "format").write_text("format = 9\nversion = 9.0\n")
+    assert "last used by collect-node 9.0" in checked(wrong=1)

@@ -77,6 +77,20 @@ async def test_a_key_file_is_kept(tmp_path: Path) -> None:
     assert load_cluster_key(tmp_path / "data") == KEY
 
 
+async def test_a_token_and_a_key_file_of_two_meshes_are_refused(tmp_path: Path) -> None:
+    other = new_cluster_key()
+    (tmp_path / "key").write_text(other.text())
+    data = tmp_path / "data"
+    answer = await decide(data, Given(join=TOKEN, key_file=tmp_path / "key"), Network())
+    assert isinstance(answer, Refuse)
+    for part in (KEY.mesh_id, other.mesh_id, "--join", "mesh.key_file"):
+        assert part in answer.message
+    assert not data.exists()
+    (tmp_path / "key").write_text(KEY.text())
+    data.mkdir()
+    assert isinstance(await decide(data, Given(join=TOKEN, key_file=tmp_path / "key"), Network()), Start)
+
+
 async def test_seeds_without_a_key_are_refused(tmp_path: Path) -> None:
     answer = await decide(tmp_path, Given(seeds=("a:1",)), Network())
     assert isinstance(answer, Refuse)
