@@ -59,6 +59,7 @@ from node.transport.base import BULK_HWM, BULK_MESSAGE
 from node.transport.entrance import enter
 from node.transport.zmq import Plane
 from node.verification.verifier import Verifier
+from node.whereabouts import Whereabouts
 from plugins.http import NetworkRules
 from plugins.registry import Registry
 
@@ -175,15 +176,19 @@ class App:
         self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
         self._discover(start)
-        self.solitude = Solitude(
-            boottime(),
-            names=[entry.name for entry in roster.entries() if entry.id != keys.id and not entry.revoked],
-            asked=(*start.addresses, *config.mesh.seeds),
-        )
-        self.overview.alone = lambda: self.solitude.warning
+        self._look_around(start)
         self._background(self._watch())
         self._background(self._say_facts_regularly())
         return start
+
+    def _look_around(self, start: Start) -> None:
+        mesh, others = self.config.mesh, [each for each in self.roster.entries() if each.id != self.me]
+        names = [each.name for each in others if not each.revoked]
+        self.solitude = Solitude(boottime(), names=names, asked=(*start.addresses, *mesh.seeds))
+        self.whereabouts = Whereabouts(
+            self.membership.address, bind=mesh.bind.host, advertise=mesh.advertise is not None
+        )
+        self.overview.own = lambda: [self.solitude.warning, self.whereabouts.warning]
 
     def _open_core(self, me: NodeId, boot: Boot) -> None:
         self.hub = Hub()
@@ -335,6 +340,7 @@ class App:
         while True:
             self._tell_facts()
             self.nodes.look()
+            self.whereabouts.look()
             await asyncio.sleep(FACTS_EVERY)
 
     async def _watch(self) -> None:

@@ -53,8 +53,8 @@ class Overview:
         self.drain: Callable[[], dict[str, Any] | None] = lambda: None
         self.refused: Callable[[], int] = lambda: 0
         """handshakes, hellos and messages that were turned away"""
-        self.alone: Callable[[], str | None] = lambda: None
-        """that this node has met nobody since its start, though it should have"""
+        self.own: Callable[[], Sequence[str | None]] = lambda: ()
+        """of this node: that it has met nobody since its start, or that nobody can reach it; None: it is not so"""
 
     # ---- status
 
@@ -121,7 +121,7 @@ class Overview:
         )
 
     def warnings(self, answers: dict[NodeId, Any]) -> list[str]:
-        found = [alone] if (alone := self.alone()) else []
+        found = [own for own in self.own() if own]
         live = self.core.ownership.live()
         for node in sorted(live):
             if answers.get(node) is None:

@@ -1,6 +1,19 @@
+import socket
+from types import SimpleNamespace
+
+import psutil
 import pytest
 
-from node.transport.addresses import BadAddress, advertised, join, outward, shifted, split
+from node.transport import addresses
+from node.transport.addresses import (
+    BadAddress,
+    advertised,
+    join,
+    local_addresses,
+    outward,
+    shifted,
+    split,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +62,36 @@ def test_advertised(bound: str, advertise: str | None, offset: int, told: str) -
 def test_a_wildcard_is_never_advertised() -> None:
     assert advertised("0.0.0.0:9", None) == f"{outward()}:9"
     assert outward() not in ("0.0.0.0", "::")
+    assert outward() in local_addresses(socket.AF_INET)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"lo": ["127.0.0.1"]}, "127.0.0.1"),
+        ({"lo": ["127.0.0.1"], "eth0": ["10.0.0.5"]}, "10.0.0.5"),
+        ({"eth0": ["169.254.3.4"], "eth1": ["10.0.0.5"]}, "10.0.0.5"),
+        ({"lo": ["127.0.0.1"], "eth0": ["169.254.3.4"]}, "169.254.3.4"),
+        ({"down0": ["10.0.0.4"], "eth0": ["10.0.0.5"]}, "10.0.0.5"),
+        ({"lo": ["127.0.0.1", "::1"], "eth0": ["fe80::1%eth0", "fd00::5"]}, "127.0.0.1"),
+    ],
+)
+def test_a_network_without_a_gateway(
+    monkeypatch: pytest.MonkeyPatch, own: dict[str, list[str]], told: str
+) -> None:
+    """The address of an interface is told where no route leads outwards; on `[::]` one of IPv6 if there is no other."""
+
+    def family(address: str) -> socket.AddressFamily:
+        return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    found = {
+        name: [SimpleNamespace(address=each, family=family(each)) for each in held]
+        for name, held in own.items()
+    }
+    monkeypatch.setattr(addresses, "_routed", lambda *_: "")
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
+    states = {name: SimpleNamespace(isup=name != "down0") for name in own}
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: states)
+    assert advertised("0.0.0.0:9", None) == f"{told}:9"
+    v6 = "fd00::5" in own.get("eth0", [])
+    assert advertised("[::]:9", None) == ("[fd00::5]:9" if v6 else f"{told}:9")
