@@ -22,6 +22,7 @@ from node.api.app import create_app
 from node.clock import boottime
 from node.config import Config
 from node.data_directory import CannotStart, DataDirectory
+from node.discovery.formerly import Formerly
 from node.discovery.mdns import Found, Mdns
 from node.discovery.seeds import Seeds
 from node.drain import Drain
@@ -175,8 +176,8 @@ class App:
         gate.refused = 0  # the self-test's own
         self.overview.refused = lambda: gate.refused + self.plane.unlisted + self.membership.refused
         self.driver.members(self.membership.snapshot())
-        self._discover(start)
         self._look_around(start)
+        self._discover(start)
         self._background(self._watch())
         self._background(self._say_facts_regularly())
         return start
@@ -267,14 +268,14 @@ class App:
 
     def _discover(self, start: Start) -> None:
         rng = random.Random(chance.randbits(64))
-        if start.addresses:
-            self._background(Seeds(start.addresses, rng=rng, exact=True).run(self.membership.propose))
-        if self.config.mesh.seeds:
-            self._background(Seeds(self.config.mesh.seeds, rng=rng).run(self.membership.propose))
+        places = [each.join for each in self.roster.entries() if each.join and each.id != self.me]
+        former = Formerly(places, rng=rng, wanted=lambda: not self.solitude.met)
+        self.seeds = Seeds(self.config.mesh.seeds, rng=rng)
+        self._background(Seeds(start.addresses, rng=rng, exact=True).run(self.membership.propose))
+        self._background(self.seeds.run(self.membership.propose))
+        self._background(former.run(self.membership.guess))
         if self.config.mesh.mdns:
-            me = Found(
-                mesh=start.cluster.mesh_id, region=self.config.node.region, join=self.membership.join_address
-            )
+            me = Found(start.cluster.mesh_id, self.config.node.region, self.membership.join_address)
             self._background(
                 Mdns(self.me, me, known=lambda node: node in self.roster.keys).run(self.membership.guess)
             )
@@ -357,7 +358,7 @@ class App:
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
             others = len(self.core.ownership.live() - {self.me})
-            self.solitude.look(boottime(), others=others, why=self.membership.failures)
+            self.solitude.look(boottime(), others=others, why=self.seeds.failures | self.membership.failures)
             meta = self.presence.look(boottime())
             if self.membership.beat() or meta != said:
                 said = meta

@@ -31,6 +31,11 @@ class Solitude:
         self._met = not (names or asked)
         self.warning: str | None = None
 
+    @property
+    def met(self) -> bool:
+        """Whether it has met somebody, or expects nobody."""
+        return self._met
+
     def look(self, now: float, *, others: int, why: Mapping[str, str]) -> None:
         """`others`: live ones; `why`: addresses that were tried did not take it."""
         self._met = self._met or others > 0
