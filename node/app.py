@@ -185,10 +185,10 @@ class App:
     def _look_around(self, start: Start) -> None:
         mesh, others = self.config.mesh, [each for each in self.roster.entries() if each.id != self.me]
         names = [each.name for each in others if not each.revoked]
-        self.solitude = Solitude(boottime(), names=names, asked=(*start.addresses, *mesh.seeds))
-        self.whereabouts = Whereabouts(
-            self.membership.address, bind=mesh.bind.host, advertise=mesh.advertise is not None
-        )
+        asked, address = (*start.addresses, *mesh.seeds), self.membership.address
+        self.solitude = Solitude(boottime(), names=names, asked=asked, address=address)
+        advertise = mesh.advertise is not None
+        self.whereabouts = Whereabouts(address, bind=mesh.bind.host, advertise=advertise)
         self.overview.own = lambda: [self.solitude.warning, self.whereabouts.warning]
 
     def _open_core(self, me: NodeId, boot: Boot) -> None:
@@ -358,7 +358,8 @@ class App:
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
             others = len(self.core.ownership.live() - {self.me})
-            self.solitude.look(boottime(), others=others, why=self.seeds.failures | self.membership.failures)
+            failures = self.seeds.failures | self.membership.failures
+            self.solitude.look(boottime(), others=others, why=failures, welcomed=self.membership.welcomed)
             meta = self.presence.look(boottime())
             if self.membership.beat() or meta != said:
                 said = meta

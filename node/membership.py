@@ -143,6 +143,11 @@ class Membership:
         """Join addresses that were proposed and did not take us, with the reason, for people."""
         return self._driver_running().failures
 
+    @property
+    def welcomed(self) -> str:
+        """The join address of another node that last took us in; "" before."""
+        return self._driver_running().welcomed
+
     def snapshot(self) -> dict[NodeId, Member]:
         """Everybody known, this node, the dead and the gone included."""
         return dict(self._driver_running().members)

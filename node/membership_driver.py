@@ -183,6 +183,11 @@ class Driver:
         """Join addresses that were proposed and did not take us, with the reason."""
         return dict(self._introductions.failures)
 
+    @property
+    def welcomed(self) -> str:
+        """The join address of another node that last took us in; "" before."""
+        return self._introductions.welcomed
+
     async def keep_saved(self) -> None:
         """Put contacts and roster on disk soon after they changed, off this loop; ends by cancellation.
 

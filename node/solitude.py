@@ -1,7 +1,8 @@
 """Whether a node that should have company has met nobody since its start, and what a person is told of it.
 
 Such a node works: it may be the first of its mesh to come back. But it may as well have been given a wrong
-address, or the others have moved, and then it would go on alone, accept tasks, and say that it is ready.
+address, or the others have moved, or it was taken in and nobody can dial it; then it would go on alone, accept
+tasks, and say that it is ready.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,10 @@ ALONE_AFTER = 10.0
 """Seconds. Nodes that start together, and hellos that are tried again, have met by then."""
 NAMED = 3
 """Members and failures that are named; more helps nobody."""
+UNREACHED = (
+    "It works alone until one does: is a firewall between, or is mesh.advertise (else mesh.bind) not where they can "
+    "dial it? Three ports have to be open"
+)
 REMEDY = (
     "It works alone until it meets one. If their addresses are others by now, start it with "
     "--seed HOST:PORT or --join TOKEN of one that runs"
@@ -21,31 +26,46 @@ log = get_logger(__name__)
 
 
 class Solitude:
-    """`names`: of the other members on the roster with which it starts; `asked`: addresses that it was given.
+    """`names`: of the other members on the roster with which it starts; `asked`: addresses that it was given;
+    `address`: where it says that others reach it.
 
     `warning`: None while there is nothing to say. Once it has met somebody there never is.
     """
 
-    def __init__(self, began: float, *, names: Sequence[str], asked: Sequence[str]) -> None:
-        self._began, self._names, self._asked = began, names, asked
-        self._met = not (names or asked)
+    def __init__(
+        self, began: float, *, names: Sequence[str], asked: Sequence[str], address: str = ""
+    ) -> None:
+        self._names, self._asked, self._address = names, asked, address
+        self._since = began if names or asked else None
+        self._met = False
         self.warning: str | None = None
 
     @property
     def met(self) -> bool:
         """Whether it has met somebody, or expects nobody."""
-        return self._met
+        return self._met or self._since is None
 
-    def look(self, now: float, *, others: int, why: Mapping[str, str]) -> None:
-        """`others`: live ones; `why`: addresses that were tried did not take it."""
+    def look(self, now: float, *, others: int, why: Mapping[str, str], welcomed: str = "") -> None:
+        """`others`: live ones; `why`: addresses that were tried did not take it; `welcomed`: one that did."""
         self._met = self._met or others > 0
-        if self._met:
+        if welcomed and self._since is None:
+            self._since = now
+        if self.met:
             self.warning = None
-        elif now - self._began >= ALONE_AFTER:
+        elif self._since is not None and now - self._since >= ALONE_AFTER:
             said = self.warning is not None
-            self.warning = _told(self._names, self._asked, why)
+            self.warning = (
+                _unreached(welcomed, self._address) if welcomed else _told(self._names, self._asked, why)
+            )
             if not said:
                 log.warning(self.warning)
+
+
+def _unreached(welcomed: str, address: str) -> str:
+    return (
+        f"{welcomed} has taken this node in, but no member reaches it at {address}, where it says that it is. "
+        f"{UNREACHED}"
+    )
 
 
 def _told(names: Sequence[str], asked: Sequence[str], why: Mapping[str, str]) -> str:

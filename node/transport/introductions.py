@@ -49,6 +49,8 @@ class Introductions:
         self._ourselves: set[str] = set()
         self.failures: dict[str, str] = {}
         """address -> why the last hello there failed; for people; bounded"""
+        self.welcomed = ""
+        """the address of another node that last took us in"""
 
     def greet(self, addresses: tuple[str, ...], *, guess: bool = False) -> None:
         """Say hello at the first of these that answers, unless one was tried too recently or is us.
@@ -94,6 +96,7 @@ class Introductions:
             if answer.server.id == self._me().id:
                 self._ourselves.add(address)
             else:
+                self.welcomed = address
                 self._on_met(answer)
             return
         self._backoff.failed(addresses[0], time.monotonic())

@@ -39,3 +39,21 @@ def test_the_first_node_of_a_mesh_expects_nobody(second: float) -> None:
     solitude = Solitude(0.0, names=[], asked=[])
     solitude.look(second, others=0, why={})
     assert solitude.warning is None
+
+
+def test_who_was_taken_in_and_is_never_reached_says_so() -> None:
+    """Also a node that expected nobody, ten seconds after it was taken in."""
+    solitude = Solitude(0.0, names=[], asked=[], address="10.0.0.5:8701")
+    solitude.look(100.0, others=0, why={})
+    for second in (100.0, 100.0 + ALONE_AFTER - 1):
+        solitude.look(second, others=0, why={}, welcomed="10.0.0.1:8703")
+        assert solitude.warning is None
+        assert not solitude.met
+    solitude.look(100.0 + ALONE_AFTER, others=0, why=WHY, welcomed="10.0.0.1:8703")
+    assert solitude.warning is not None
+    assert solitude.warning.startswith(
+        "10.0.0.1:8703 has taken this node in, but no member reaches it at 10.0."
+    )
+    assert "mesh.advertise" in solitude.warning
+    solitude.look(120.0, others=1, why={}, welcomed="10.0.0.1:8703")
+    assert solitude.warning is None
