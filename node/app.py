@@ -360,7 +360,7 @@ class App:
             others = len(self.core.ownership.live() - {self.me})
             failures = self.seeds.failures | self.membership.failures
             self.solitude.look(boottime(), others=others, why=failures, welcomed=self.membership.welcomed)
-            meta = self.presence.look(boottime())
+            meta = self.presence.look(boottime(), self.membership.heard)
             if self.membership.beat() or meta != said:
                 said = meta
                 self.membership.set_meta(meta)

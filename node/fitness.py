@@ -14,6 +14,12 @@ and goes.
 """
 
 
+GOSSIP_WITHIN = 6.0
+"""Seconds; in the slowest profile a member is probed every five."""
+WORK_WITHIN = 12.0
+"""Seconds; each member tells each other its facts every five. More than both together, so that in a cut neither is."""
+
+
 class Cause(NamedTuple):
     """`lasts`: seconds until it counts. `fatal`: it counts whatever the others' state is."""
 
@@ -42,6 +48,14 @@ class Fitness:
         elif not others_fit or now - self._wrong_at >= CLEAR:
             self.reason = ""
         return self.reason
+
+
+def deaf(now: float, *, gossip: float, work: float) -> bool:
+    """Whether members reach this node for gossip, but none for work, on the port beside it.
+
+    gossip, work: when something last came in. Where neither is heard the node is cut off, which gossip finds out.
+    """
+    return now - gossip < GOSSIP_WITHIN and now - work > WORK_WITHIN
 
 
 class Lateness:

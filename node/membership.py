@@ -129,6 +129,11 @@ class Membership:
         return self._driver_running().join_address
 
     @property
+    def heard(self) -> float:
+        """When (`boottime`) another member last said anything here."""
+        return self._driver_running().heard
+
+    @property
     def lag(self) -> float:
         """Seconds that the last timer of the membership loop was late."""
         return self._driver_running().alarm.lag

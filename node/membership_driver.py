@@ -62,7 +62,7 @@ Tell = Callable[[Changed | Conflict], None]
 
 
 class Driver:
-    """Made and used on the membership loop, but for `members` and `left`, which any thread may read."""
+    """Made and used on the membership loop, but for `members`, `heard` and `left`, which any thread may read."""
 
     def __init__(self, context: SyncContext, identity: Identity, settings: Settings, tell: Tell) -> None:
         """Raises CannotBind, BadAddress, MetaTooLarge; then nothing is left open."""
@@ -110,6 +110,8 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self.alarm = Alarm(self._loop, boottime, on_due=self._tick, on_late=self._late)
         self._closed = False
+        self.heard = float("-inf")
+        """When another member last said anything here."""
         self._revoked: set[NodeId] = set()
         self._unsubscribe: Callable[[], None] = lambda: None
         self.left = threading.Event()
@@ -246,6 +248,7 @@ class Driver:
         self.handle(Lagged(seconds))
 
     def _received(self, sender: NodeId, payload: bytes) -> None:
+        self.heard = boottime()
         kind, body = payload[:2], payload[2:]
         if kind == SWIM:
             self.handle(Received(sender, body))

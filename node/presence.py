@@ -11,7 +11,7 @@ from node.core import Core
 from node.data_directory import DataDirectory
 from node.execution.roots import FolderRoots, fingerprint, shared_fingerprint
 from node.execution.secrets import Secrets
-from node.fitness import Cause, Fitness, Lateness
+from node.fitness import Cause, Fitness, Lateness, deaf
 from node.service import Facts
 from node.serving.driver import Driver
 from plugins.registry import Registry
@@ -24,6 +24,8 @@ LOOK = 0.1
 LATE = 1.0
 LATE_FOR = 5.0
 """A loop that is late by more than a second for five seconds has no business with leases that others wait for."""
+DEAF_FOR = 5.0
+"""Seconds; what a member says at once to one that is new has come by then."""
 BEHIND = 5000
 BEHIND_FOR = 3.0
 """So many envelopes, several times what is under way at full load, are lacking for so many seconds."""
@@ -119,13 +121,17 @@ class Presence:
     def _why_not(self) -> str:
         return self._fitness.reason if self.compared else "compares its state with its peers"
 
-    def look(self, now: float) -> Meta:
-        """Every `LOOK` seconds: what gossip is to tell now."""
+    def look(self, now: float, gossip: float) -> Meta:
+        """Every `LOOK` seconds: what gossip is to tell now. `gossip`: when something of it last came in."""
         others = [member for member in self._core.ownership.members.values() if member.id != self._core.me]
         alive = [member for member in others if member.state in LIVE]
         fit = 2 * sum(member.meta.ready for member in alive) > len(alive)
         before = self._fitness.reason
-        reason = self._fitness.look(self._causes(now), now, others_fit=fit)
+        causes = self._causes(now)
+        if alive and deaf(now, gossip=gossip, work=self._driver.heard):
+            text = "no member reaches its work port, mesh.bind + 1"
+            causes.append(Cause("deaf", text, DEAF_FOR, fatal=False))
+        reason = self._fitness.look(causes, now, others_fit=fit)
         if reason and not before:
             log.warning("this node gives up its slots", reason=reason)
         elif before and not reason:

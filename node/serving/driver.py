@@ -81,6 +81,8 @@ class Driver:
         self.on_stall: Callable[[OSError | None], None] = lambda _: None
         self._tasks: set[asyncio.Task[None]] = set()
         self.dropped = self.unknown = 0
+        self.heard = float("-inf")
+        """When another node last said anything here."""
 
     # ---- life
 
@@ -260,6 +262,7 @@ class Driver:
         self.kick()
 
     def received(self, sender: NodeId, payload: bytes) -> None:
+        self.heard = boottime()
         try:
             message = messages.decode(payload)
         except UnknownKind as error:

@@ -4,7 +4,7 @@ import pytest
 
 from gossip.identity import NodeId
 from node import messages
-from node.fitness import CLEAR, Cause, Fitness, Lateness, Pulse
+from node.fitness import CLEAR, Cause, Fitness, Lateness, Pulse, deaf
 from node.stewardship.arrears import FRESH
 from tests.node.stewardship.desk import Desk, member, run_all, settle, spec
 
@@ -53,6 +53,21 @@ def test_where_all_are_slow_nobody_steps_back() -> None:
     looks(fitness, LOOP, start=20.1, end=26.0)
     assert fitness.reason == "late"
     assert looks(fitness, LOOP, start=26.1, end=26.1, others_fit=False) == "", "the others are worse off now"
+
+
+@pytest.mark.parametrize(
+    ("gossip", "work", "is_deaf"),
+    [
+        (99.0, 95.0, False),
+        (99.0, 80.0, True),
+        (99.0, float("-inf"), True),
+        (85.0, 80.0, False),
+        (float("-inf"), float("-inf"), False),
+    ],
+    ids=["hears", "port closed", "never open", "cut off", "alone"],
+)
+def test_who_is_reached_for_gossip_alone_is_deaf(gossip: float, work: float, is_deaf: bool) -> None:
+    assert deaf(100.0, gossip=gossip, work=work) == is_deaf
 
 
 def test_the_worst_lateness_is_kept_for_a_while() -> None:
