@@ -19,6 +19,7 @@ from gossip.identity import Boot, NodeId
 from gossip.member import Member, Meta, State
 from node.api.access import Access, check_exposure, read_token
 from node.api.app import create_app
+from node.background import Background
 from node.clock import boottime
 from node.config import Config
 from node.data_directory import CannotStart, DataDirectory
@@ -90,7 +91,7 @@ class App:
         self.roots = FolderRoots({name: root.path for name, root in config.roots.items()})
         self.rules = NetworkRules(config.network.allow, config.network.deny)
         self._stopping: list[Callable[[], Any]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
 
     # ---- start
 
@@ -178,8 +179,8 @@ class App:
         self.driver.members(self.membership.snapshot())
         self._look_around(start)
         self._discover(start)
-        self._background(self._watch())
-        self._background(self._say_facts_regularly())
+        self._background.run(self._watch())
+        self._background.run(self._say_facts_regularly())
         return start
 
     def _look_around(self, start: Start) -> None:
@@ -264,25 +265,22 @@ class App:
         self._stopping.append(front.listening.stop)
         self.url = self.presence.url = front.url
         if front.certificate:
-            self._background(front.certificate.follow())
+            self._background.run(front.certificate.follow())
 
     def _discover(self, start: Start) -> None:
         rng = random.Random(chance.randbits(64))
         places = [each.join for each in self.roster.entries() if each.join and each.id != self.me]
         former = Formerly(places, rng=rng, wanted=lambda: not self.solitude.met)
         self.seeds = Seeds(self.config.mesh.seeds, rng=rng)
-        self._background(Seeds(start.addresses, rng=rng, exact=True).run(self.membership.propose))
-        self._background(self.seeds.run(self.membership.propose))
-        self._background(former.run(self.membership.guess))
+        self._background.run(Seeds(start.addresses, rng=rng, exact=True).run(self.membership.propose))
+        self._background.run(self.seeds.run(self.membership.propose))
+        self._background.run(former.run(self.membership.guess))
         if self.config.mesh.mdns:
             me = Found(start.cluster.mesh_id, self.config.node.region, self.membership.join_address)
-            self._background(
+            self._background.run(
                 Mdns(self.me, me, known=lambda node: node in self.roster.keys).run(self.membership.guess)
             )
         self.token = JoinToken((self.membership.join_address,), start.cluster).text()
-
-    def _background(self, coroutine: Any) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
 
     def _pause(self, *, paused: bool) -> None:
         self.core.executor.pause(paused=paused)
@@ -380,9 +378,7 @@ class App:
 
     async def stop(self, *, leave: bool = True) -> None:
         """Orderly: jobs commit, slots go to others, the members are told; then everything is closed, last first."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
         if leave:
             self.core.executor.pause(paused=True)
             self.core.steward.give_away()

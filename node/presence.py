@@ -141,14 +141,8 @@ class Presence:
     def _causes(self, now: float) -> list[Cause]:
         """The words stay the same while the cause does: each change is told to the whole mesh."""
         causes = []
-        if self.obstacle() is not None:
-            stalled = self._driver.stalled
-            text = (
-                f"cannot write its log: {stalled.strerror or stalled}"
-                if stalled
-                else "its disk is nearly full"
-            )
-            causes.append(Cause("disk", text, 0.0, fatal=True))
+        if (disk := self._disk()) is not None:
+            causes.append(Cause("disk", disk[0], 0.0, fatal=True))
         late = self._lateness.look(now)
         if late > LATE:
             lasts = 0.0 if late > LATE_FOR else LATE_FOR
@@ -160,12 +154,21 @@ class Presence:
 
     def obstacle(self) -> str | None:
         """Why the log cannot grow now."""
+        disk = self._disk()
+        return None if disk is None else f"{disk[1]} below {self._data.path}"
+
+    def _disk(self) -> tuple[str, str] | None:
+        """The same in words that stay as they are, for the mesh, and in figures."""
         stalled = self._driver.stalled
         if stalled is not None:
-            return f"{stalled.strerror or stalled} below {self._data.path}"
-        free = self._data.free()
-        if free < self._data.reserve:
-            return f"only {free >> 20} MiB are free below {self._data.path}"
+            reason = str(stalled.strerror or stalled)
+            return f"cannot write its log: {reason}", reason
+        try:
+            free, reserve = self._data.free(), self._data.reserve
+        except OSError as error:
+            return f"cannot use its data directory: {error.strerror}", str(error.strerror)
+        if free < reserve:
+            return "its disk is nearly full", f"only {free >> 20} MiB are free"
         return None
 
     def readiness(self) -> tuple[bool, list[str]]:
@@ -180,7 +183,7 @@ class Presence:
         obstacle = self.obstacle()
         if obstacle is not None:
             name = self._config.node.name
-            remedy = "free some space, or ask another node"
+            remedy = "mend that (free some space), or ask another node"
             refused = refuse(507, "disk-full", f"node {name} takes nothing new: {obstacle}; {remedy}")
             refused.retry_after = 5.0
             raise refused

@@ -10,7 +10,7 @@ from gossip.effects import Conflict
 from gossip.identity import Boot
 from gossip.versions import strangers
 from node.core import Core
-from node.security.keys import raise_boot
+from node.security.keys import BadKey, raise_boot
 
 log = get_logger(__name__)
 
@@ -47,7 +47,12 @@ class Standing:
     def _outlived(self, used: Boot) -> None:
         """Go before more is written under a boot that is used; the next start is above it."""
         if self.failure is None:
-            raise_boot(self._data_dir, used)
+            try:
+                raise_boot(self._data_dir, used)
+            except (OSError, BadKey) as error:
+                log.error(
+                    "the boot cannot be kept; the next start has to be by a right clock", error=str(error)
+                )
         self._fail(
             f"the mesh knows a later life of this node (boot {used}): its data directory was restored from a "
             "backup while its clock is behind, or another node runs with a copy of it. This node has stopped; "

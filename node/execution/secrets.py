@@ -4,6 +4,7 @@ A spec holds `{secret = "NAME"}`. The value is the environment's `COLLECT_SECRET
 `secrets/NAME` in the data directory, which only its owner may read.
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -28,8 +29,9 @@ class Secrets:
     def names(self) -> frozenset[str]:
         """The names that this node has a value for. Values are not read."""
         found = {key[len(PREFIX) :] for key in self._environment if key.startswith(PREFIX)}
-        if self.folder is not None and self.folder.is_dir():
-            found.update(entry.name for entry in self.folder.iterdir() if _NAME.fullmatch(entry.name))
+        if self.folder is not None:
+            with contextlib.suppress(OSError):  # a folder that this user may not read holds nothing for it
+                found.update(entry.name for entry in self.folder.iterdir() if _NAME.fullmatch(entry.name))
         return frozenset(found)
 
     def get(self, name: str) -> str:

@@ -1,14 +1,19 @@
 """What is said, and what is refused, while a node's disk is full: just when somebody wants to drain it."""
 
+import asyncio
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
-from gossip.identity import NodeId
-from node import connection, drain
+from gossip.identity import Boot, NodeId
+from node import connection, drain, standing
+from node.background import Background
 from node.core import Core
+from node.data_directory import DataDirectory
 from node.drain import Drain
 from node.membership import Membership
 from node.presence import Presence
@@ -16,6 +21,7 @@ from node.security.keyring import KeyRing
 from node.security.roster import Roster
 from node.service import Refused
 from node.serving.admission import MeshAdmission
+from node.serving.driver import Driver
 
 
 def core() -> Core:
@@ -55,10 +61,55 @@ def test_a_drain_that_the_disk_does_not_take_is_refused_with_the_reason(
 )
 def test_why_the_log_cannot_grow_is_said(error: OSError, said: str) -> None:
     """SQLite's errors have no number: it said "None below /data"."""
-    presence = SimpleNamespace(
-        _driver=SimpleNamespace(stalled=error), _data=SimpleNamespace(path=Path("/data"))
-    )
-    assert Presence.obstacle(cast(Presence, presence)) == said
+    presence = Presence.__new__(Presence)
+    presence._driver = cast(Driver, SimpleNamespace(stalled=error))
+    presence._data = cast(DataDirectory, SimpleNamespace(path=Path("/data")))
+    assert presence.obstacle() == said
+
+
+def test_a_data_directory_that_is_gone_is_said(tmp_path: Path) -> None:
+    """It ended the part that looks after the node's fitness, and each submit was a failure of the node."""
+    data = DataDirectory(tmp_path / "data")
+    presence = Presence.__new__(Presence)
+    presence._driver = cast(Driver, SimpleNamespace(stalled=None))
+    presence._data = data
+    assert presence.obstacle() is None
+    shutil.rmtree(data.path)
+    assert presence.obstacle() == f"No such file or directory below {data.path}"
+    data.close()
+
+
+async def test_a_part_that_fails_is_told_and_one_that_ends_is_not() -> None:
+    async def ends() -> None:
+        return
+
+    async def fails() -> None:
+        raise OSError(5, "Input/output error")
+
+    background = Background()
+    with capture_logs() as told:
+        for part in (ends(), fails(), asyncio.sleep(3600)):
+            background.run(part)
+        await asyncio.sleep(0)
+        await background.stop()
+    assert [(each["log_level"], "Input/output error" in each["error"]) for each in told] == [
+        ("critical", True)
+    ]
+    assert "fails" in told[0]["part"]
+
+
+def test_a_node_with_a_later_life_stops_though_its_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[int] = []
+    monkeypatch.setattr(standing, "raise_boot", full)
+    monkeypatch.setattr("os.kill", lambda _, number: stopped.append(number))
+    outlived = cast(Core, SimpleNamespace(replicator=SimpleNamespace(outlived=True), boot=Boot(7)))
+    here = standing.Standing(outlived, tmp_path)
+    assert here.lost(joining=False)
+    assert here.failure is not None
+    assert "a later life of this node" in here.failure
+    assert len(stopped) == 1
 
 
 async def test_a_rotation_that_the_disk_does_not_take_is_not_to_be_sent_again() -> None:

@@ -51,3 +51,13 @@ def test_a_failure_is_short_and_clean_and_names_the_step() -> None:
     assert found.message.startswith("sink jsonl: ")
     assert "abc" not in found.message
     assert len(failure(ValueError("x" * 10_000), "", ()).message) == LONGEST_MESSAGE
+
+
+def test_a_folder_that_cannot_be_read_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended what tells the others of this node, and each submit was a failure of the node."""
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert Secrets(tmp_path, {"COLLECT_SECRET_A": "x"}).names() == {"A"}
