@@ -36,28 +36,42 @@ class Standing:
         return self.failure is not None
 
     def conflict(self, conflict: Conflict) -> None:
-        """Somebody else has our key, or had it."""
-        if conflict.id == self._core.me and conflict.boot > self._core.boot:
+        """Somebody else has our key, or had it.
+
+        Of two that were started in the same second, and so write under the same boot, the one with the larger
+        address goes, before what they write is mixed.
+        """
+        mine = conflict.id == self._core.me
+        if mine and conflict.boot > self._core.boot:
             self._outlived(conflict.boot)
+        elif mine and conflict.boot == self._core.boot and conflict.addresses[0] > conflict.addresses[-1]:
+            self._keep_boot(conflict.boot)
+            self._fail(
+                f"this node's key is used twice: a node with a copy of its data directory runs at "
+                f"{conflict.addresses[-1]}. This node has stopped; remove the copy that is not meant to run (each node "
+                "needs a data directory of its own), then start this one again"
+            )
         else:
             log.error(
                 "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)
             )
 
     def _outlived(self, used: Boot) -> None:
-        """Go before more is written under a boot that is used; the next start is above it."""
-        if self.failure is None:
-            try:
-                raise_boot(self._data_dir, used)
-            except (OSError, BadKey) as error:
-                log.error(
-                    "the boot cannot be kept; the next start has to be by a right clock", error=str(error)
-                )
+        """Go before more is written under a boot that is used."""
+        self._keep_boot(used)
         self._fail(
             f"the mesh knows a later life of this node (boot {used}): its data directory was restored from a "
             "backup while its clock is behind, or another node runs with a copy of it. This node has stopped; "
             "correct the clock, stop the copy, and start it again"
         )
+
+    def _keep_boot(self, used: Boot) -> None:
+        """The next start is above it."""
+        if self.failure is None:
+            try:
+                raise_boot(self._data_dir, used)
+            except (OSError, BadKey) as error:
+                log.error("the boot cannot be kept; the next start needs a right clock", error=str(error))
 
     def _fail(self, why: str) -> None:
         if self.failure is None:
