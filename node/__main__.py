@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(config: Config, flags: Flags) -> int:
-    from node.tuning import tune_interpreter
+    from node.tuning import require_files, tune_interpreter
 
     tune_interpreter()
 
@@ -57,6 +57,7 @@ def _run(config: Config, flags: Flags) -> int:
         Unreadable,
     )
     try:
+        require_files()
         return uvloop.run(_serve(config, flags))
     except refusals as error:
         print(f"collect-node: {error}", file=sys.stderr)
@@ -71,6 +72,15 @@ def _run(config: Config, flags: Flags) -> int:
         return 2
     except OSError as error:
         print(f"collect-node: {error} (the data directory is {config.node.data_dir})", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+            raise
+        print(
+            f"collect-node: {error!r}: this process may use too little memory, or too few threads; raise its limits "
+            "(ulimit -v, ulimit -u, or those of its container)",
+            file=sys.stderr,
+        )
         return 1
 
 

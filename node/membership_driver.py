@@ -202,7 +202,7 @@ class Driver:
                 await asyncio.sleep(SAVE_SOON)
             try:
                 await asyncio.to_thread(self._save, self._swim.contacts())
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # the latter where there can be no more threads
                 log.warning("contacts and roster cannot be saved", error=str(error))
 
     def _open(self, context: SyncContext, settings: Settings, opening: contextlib.ExitStack) -> None:
