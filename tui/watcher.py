@@ -18,11 +18,12 @@ RETRY = 2.0
 
 
 class Watcher:
-    """Holds the last snapshot. `clock`: seconds, monotonic."""
+    """Holds the last snapshot. `clock`: seconds, monotonic. `name`: of the mesh."""
 
-    def __init__(self, client: Client, clock: Callable[[], float]) -> None:
+    def __init__(self, client: Client, clock: Callable[[], float], name: str = "") -> None:
         self.client = client
         self.clock = clock
+        self.name = name
         self.snapshot = Snapshot()
         self.events: deque[str] = deque(maxlen=EVENTS)
 
@@ -45,6 +46,23 @@ class Watcher:
             history=history,
             fetched=self.clock(),
             url=self.client.url,
+        )
+
+    async def glance(self) -> None:
+        """Only how the mesh is; for one that is not looked at."""
+        try:
+            cluster = await self.client.cluster()
+        except (Unreachable, ProblemError) as error:
+            self.snapshot = msgspec.structs.replace(self.snapshot, trouble=str(error))
+            return
+        history = (*self.snapshot.history, cluster.records_per_s)[-HISTORY:]
+        self.snapshot = msgspec.structs.replace(
+            self.snapshot,
+            cluster=cluster,
+            history=history,
+            fetched=self.clock(),
+            url=self.client.url,
+            trouble=None,
         )
 
     async def _tasks(self, looking: Looking, rows: int) -> list[Task]:
