@@ -13,6 +13,7 @@ from node.serving.keeping import Keeping
 from node.serving.listing import Listing
 from node.views import TaskReader
 from sharding.key import parse
+from state.ledger import Ledger
 from tests.node.stewardship.desk import Desk, spec
 
 EMPTY = cast(Keeping, SimpleNamespace(outlines=lambda _slot: [], read=lambda _slot, _batch: None))
@@ -97,3 +98,45 @@ async def test_a_list_that_finds_nothing_lets_others_have_a_turn(
     assert await ids(desk, tenant="nobody") == []
     counting.cancel()
     assert turns >= 4
+
+
+class Shelf:
+    """An archive to which batches move while a list is made."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[SimpleNamespace, Ledger]] = {}
+
+    def put(self, ledger: Ledger, batch: str) -> None:
+        entry = ledger.batches[batch]
+        specs = {index: ledger.spec(batch, index) for index in entry.present}
+        alone = SimpleNamespace(
+            slot=ledger.slot, batches={batch: entry}, spec=lambda _batch, index: specs[index]
+        )
+        row = SimpleNamespace(batch=batch, tenant=entry.tenant, name=entry.name, states={"succeeded": 1})
+        self.rows[batch] = row, cast(Ledger, alone)
+        del ledger.batches[batch]
+
+    def outlines(self, _slot: int) -> list[Any]:
+        return [row for row, _ in self.rows.values()]
+
+    def read(self, _slot: int, batch: str) -> Ledger | None:
+        return self.rows[batch][1] if batch in self.rows else None
+
+
+@pytest.mark.parametrize("tasks", [1, 6], ids=["before its turn", "in its midst"])
+async def test_what_is_archived_meanwhile_is_listed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tasks: int
+) -> None:
+    monkeypatch.setattr(listing, "TURN", 1)
+    slot = next(slot for slot, ledger in desk.core.replicator.ledgers.items() if ledger.batches)
+    ledger = desk.core.replicator.ledger(slot)
+    shelf = Shelf()
+    names = sorted(ledger.batches, key=lambda name: (len(ledger.batches[name].present) != tasks, name))
+    assert names
+    before = await Listing(desk.core, cast(Keeping, shelf)).query({"slots": [slot], "limit": 100})
+    query = Listing(desk.core, cast(Keeping, shelf)).query({"slots": [slot], "limit": 100})
+    task = asyncio.create_task(query)
+    for name in names:
+        await asyncio.sleep(0)
+        shelf.put(ledger, name)
+    assert [found["id"] for found in await task] == [found["id"] for found in before]
