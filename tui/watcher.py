@@ -3,11 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from node.client import Client, ProblemError, Unreachable
-from node.schema import TASK_STATES, Shard, Task
+from node.schema import TASK_STATES, Cluster, Shard, Task
 from tui.view import HISTORY, Looking, Snapshot
 
 ACTIVE = ("running", "pending", "paused", "scheduled")
@@ -36,33 +37,24 @@ class Watcher:
         except (Unreachable, ProblemError) as error:
             self.snapshot = msgspec.structs.replace(self.snapshot, trouble=str(error))
             return
-        history = (*self.snapshot.history, cluster.records_per_s)[-HISTORY:]
-        self.snapshot = Snapshot(
-            cluster=cluster,
-            tasks=tuple(tasks),
-            task=task,
-            shards=tuple(shards),
-            events=tuple(self.events),
-            history=history,
-            fetched=self.clock(),
-            url=self.client.url,
-        )
+        self._hear(cluster, tasks=tuple(tasks), task=task, shards=tuple(shards), events=tuple(self.events))
 
     async def glance(self) -> None:
         """Only how the mesh is; for one that is not looked at."""
         try:
-            cluster = await self.client.cluster()
+            self._hear(await self.client.cluster())
         except (Unreachable, ProblemError) as error:
             self.snapshot = msgspec.structs.replace(self.snapshot, trouble=str(error))
-            return
-        history = (*self.snapshot.history, cluster.records_per_s)[-HISTORY:]
+
+    def _hear(self, cluster: Cluster, **more: Any) -> None:
         self.snapshot = msgspec.structs.replace(
             self.snapshot,
             cluster=cluster,
-            history=history,
+            history=(*self.snapshot.history, cluster.records_per_s)[-HISTORY:],
             fetched=self.clock(),
             url=self.client.url,
             trouble=None,
+            **more,
         )
 
     async def _tasks(self, looking: Looking, rows: int) -> list[Task]:
