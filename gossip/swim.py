@@ -82,9 +82,9 @@ class Swim:
         own = Member(me, boot, first_incarnation(boot), State.ALIVE, address, meta, 0.0)
         self._core = Core(own, encode_meta(meta), config, rng)
         self._own = Own(self._core)
-        self._claims = Claims(self._core)
-        self._prober = Prober(self._core, self._claims)
         self._contacts = Contacts(self._core)
+        self._claims = Claims(self._core, self._contacts)
+        self._prober = Prober(self._core, self._claims)
         self._first_contacts = list(contacts)
         self._started = False
         self._left = False
@@ -153,7 +153,7 @@ class Swim:
         for kind, interval in (
             ("probe", config.probe_interval),
             ("sync", config.sync_interval),
-            ("reconnect", config.reconnect_interval),
+            ("reconnect", self._contacts.pause()),
         ):
             core.timers.set((kind, ""), now + core.rng.random() * interval)
         self._contacts.add(self._first_contacts, now)
@@ -284,6 +284,8 @@ class Swim:
                 self._sync(now)
             case "reconnect":
                 self._reconnect(now)
+            case "heal":
+                self._heal(now)
             case "suspicion":
                 self._claims.expired(member, now)
             case "seek":
@@ -317,11 +319,18 @@ class Swim:
             sync.push(core, other.id, other.address, answer=True, now=now)
 
     def _reconnect(self, now: float) -> None:
-        core, interval = self._core, self._core.config.reconnect_interval
-        core.timers.set(("reconnect", ""), now + interval * (0.75 + 0.5 * core.rng.random()))
+        core, pause = self._core, self._contacts.pause()
+        core.timers.set(("reconnect", ""), now + pause * (0.75 + 0.5 * core.rng.random()))
         buried = self._contacts.buried()
         if buried is not None:
             sync.push(core, *buried, answer=True, now=now)
+
+    def _heal(self, now: float) -> None:
+        core, dead = self._core, self._contacts.accused()
+        for one in dead:
+            core.send(one.id, one.address, *self._prober.accusation(one))
+        if dead and self._contacts.healing(now):
+            core.timers.set(("heal", ""), now + core.config.probe_interval)
 
     def _seek(self, contact: NodeId, now: float) -> None:
         address = self._contacts.seek(contact, now)
