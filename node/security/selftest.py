@@ -4,11 +4,16 @@ Each test is a real connection, as anyone on the network can make one. It blocks
 port is guarded, for some seconds where it is not.
 """
 
+import contextlib
+import socket
+import time
+
 import msgspec
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from node.security.keys import Pair
+from node.transport.addresses import LOOPBACK, join, split
 from node.transport.base import SyncContext, SyncSocket
 
 HANDSHAKE_FAILURES = (
@@ -42,7 +47,9 @@ def require_library(version: tuple[int, int, int] | None = None, *, curve: bool 
 
 
 def require_guarded(context: SyncContext, address: str, server_key: bytes) -> None:
-    """A plane at `address` (`host:port`) refuses an unknown key, and a client without any. Raises Unguarded."""
+    """A plane at `address` (`host:port`) refuses an unknown key, and a client without any. Raises Unguarded, here
+    and below also where no connection comes about.
+    """
     if not refuses_strangers(context, address, server_key):
         raise _unguarded(address, "an unknown key")
     _require_curve(context, address)
@@ -102,20 +109,37 @@ def _refused(
         _client(context, address, pair, server_key) as client,
         client.get_monitor_socket() as monitor,
     ):
-        client.connect(f"tcp://{address}")
-        refused = _failed(monitor, timeout)
+        client.connect(f"tcp://{_own(address)}")
+        refused = _failed(monitor, address, timeout)
         client.disable_monitor()
         return refused
 
 
-def _failed(monitor: SyncSocket, timeout: float) -> bool:
-    while monitor.poll(int(timeout * 1000)):
+def _own(address: str) -> str:
+    """Where this host reaches its socket: of IPv6 the wildcard takes IPv4 too, and may be all that there is."""
+    host, port = split(address)
+    if host != "::":
+        return address
+    with contextlib.suppress(OSError), socket.create_connection(("::1", port), WAIT):
+        return join("::1", port)
+    return join(LOOPBACK, port)
+
+
+def _failed(monitor: SyncSocket, address: str, timeout: float) -> bool:
+    """Whether the handshake failed. Raises Unguarded when there is none in time: then nothing is known."""
+    end = time.monotonic() + timeout
+    while monitor.poll(
+        max(0, int((end - time.monotonic()) * 1000))
+    ):  # libzmq tries again and again, each an event
         event = parse_monitor_message(monitor.recv_multipart())["event"]
         if event in HANDSHAKE_FAILURES:
             return True
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             return False
-    return False
+    raise Unguarded(
+        f"{address} cannot be reached from its own host, so whether it is guarded is not known: is a firewall in "
+        "the way, or is mesh.bind no address of this host any more?"
+    )
 
 
 def _turns_away(context: SyncContext, address: str, server_key: bytes, hello: bytes) -> bool:
@@ -124,9 +148,9 @@ def _turns_away(context: SyncContext, address: str, server_key: bytes, hello: by
         _client(context, address, stranger(), server_key) as client,
         client.get_monitor_socket() as monitor,
     ):
-        client.connect(f"tcp://{address}")
+        client.connect(f"tcp://{_own(address)}")
         client.send(hello)
-        through = not _failed(monitor, WAIT)
+        through = not _failed(monitor, address, WAIT)
         client.disable_monitor()
         if not through or not client.poll(int(WAIT * 1000)):
             return False
