@@ -37,7 +37,7 @@ KEYS: dict[str, v.Parser] = {
     "mesh.advertise": v.reachable(65533),
     "mesh.seeds": v.seeds,
     "mesh.mdns": v.flag,
-    "mesh.key_file": v.existing_file,
+    "mesh.key_file": v.file_or_pipe,
     "gossip.profile": v.choice("local", "lan", "wan"),
     "state.replicas": v.integer(1, 7),
     "state.durability": v.integer(1, 2),

@@ -231,10 +231,19 @@ def path(raw: Any, base: Path) -> Path | None:
 
 
 def existing_file(raw: Any, base: Path) -> Path | None:
+    return _file(raw, base, pipe=False)
+
+
+def file_or_pipe(raw: Any, base: Path) -> Path | None:
+    """What is read once may come from another command: `--key-file <(...)`."""
+    return _file(raw, base, pipe=True)
+
+
+def _file(raw: Any, base: Path, *, pipe: bool) -> Path | None:
     value: Path | None = path(raw, base)
     if value is not None:
         mode = _mode(value, "a file that exists")
-        if not stat.S_ISREG(mode):
+        if not (stat.S_ISREG(mode) or (pipe and stat.S_ISFIFO(mode))):
             raise ValueError("the path of a file that exists")
         if not os.access(value, os.R_OK):
             raise ValueError("the path of a file that this user can read")

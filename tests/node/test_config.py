@@ -173,6 +173,13 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     assert load(None, {}, {}, cwd=tmp_path).node.name == "here"
 
 
+def test_the_key_of_the_mesh_may_come_from_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    config = load(None, {}, {"mesh.key_file": "pipe"}, cwd=tmp_path)
+    assert config.mesh.key_file == tmp_path / "pipe"
+    assert "file that exists" in mistakes(None, {}, {"http.token_file": "pipe"}, tmp_path)[0]
+
+
 def test_hosts_are_compared_in_lower_case(tmp_path: Path) -> None:
     file = write(tmp_path, "[http]\nallowed_hosts = ['Mesh.Example.org', 'fd00::A']\n")
     assert load(file, {}, {}, cwd=tmp_path).http.allowed_hosts == ("mesh.example.org", "fd00::a")
