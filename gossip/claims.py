@@ -99,6 +99,7 @@ class Claims:
         core, known = self._core, self._core.table.members[about]
         if core.health.accusing(now) or self._suspicions[about].believed:
             self._become(known, known.incarnation, State.DEAD, now)
+            self._contacts.died(now)
             core.tell(about, Dead(about, known.boot, known.incarnation), now)
         else:
             core.timers.set(

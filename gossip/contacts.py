@@ -88,6 +88,10 @@ class Contacts:
         may take a whole round, of a thousand members 1000 s.
         """
         self._returns = (self._returns[1], now)
+        self.died(now)
+
+    def died(self, now: float) -> None:
+        """Another is held for dead. While a cut heals, that is as often as not wrong."""
         if self.healing(now) and ("heal", "") not in self._core.timers:
             self._core.timers.set(
                 ("heal", ""), now + self._core.config.probe_interval * self._core.rng.random()

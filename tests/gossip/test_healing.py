@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from gossip.effects import Effect, Send
+from gossip.effects import Changed, Effect, Send
 from gossip.member import State
 from gossip.messages import Dead, Sync
 from gossip.swim import Swim
@@ -60,6 +60,25 @@ def test_who_answers_is_told_no_more() -> None:
     back(swim, c, 42.0)
     after = [one for _, effect in run(swim, 42.0, 43.0) for one in said([effect])]
     assert not [one for one in after if isinstance(one, Dead) and one.id == c.id]
+
+
+def test_who_is_buried_while_a_cut_heals_is_told_too() -> None:
+    swim = machine()
+    a, b = acquainted(swim, "a", "b")
+    bury(swim, a, b, now=1.0)
+    back(swim, a, 40.0)
+    back(swim, b, 40.0)
+    assert all(member.state is not State.DEAD for member in swim.members.values())
+    run(swim, 40.0, 41.0)
+    c = Peer("c")
+    c.says(swim, c.alive(), now=41.0)
+    for accuser in ("one", "two", "three"):
+        Peer(accuser).says(swim, c.dead(), now=41.0)
+    effects = run(swim, 41.0, 62.0)
+    changes = [(at, one.member) for at, one in effects if isinstance(one, Changed)]
+    died = [at for at, member in changes if member.id == c.id and member.state is State.DEAD]
+    assert len(died) == 1
+    assert died[0] <= told(effects, c)[0] <= died[0] + 1.0
 
 
 def test_many_dead_are_told_a_few_at_a_time() -> None:
