@@ -25,7 +25,7 @@ from gossip.effects import (
     Send,
     Tick,
 )
-from gossip.identity import NodeId
+from gossip.identity import Boot, NodeId
 from gossip.member import LIVE, Member, State
 from gossip.swim import Swim
 from node.clock import boottime
@@ -93,6 +93,7 @@ class Driver:
             send=self._send_roster,
             live=self._live,
             protocol=lambda node: self._swim.members[node].meta.protocol,
+            lives=self._speaks_in,
             on_learned=self._learned,
             pause=settings.config.sync_interval / OFFERS_PER_SYNC,
         )
@@ -280,6 +281,10 @@ class Driver:
         me = self._identity.keys.id
         return sorted(id_ for id_, member in self._swim.members.items() if member.state in LIVE and id_ != me)
 
+    def _speaks_in(self, node: NodeId) -> Boot | None:
+        member = self._swim.members.get(node)
+        return member.boot if member is not None and member.state in LIVE else None
+
     def _changed(self, effect: Changed) -> None:
         self._tell(effect)
         member, me = effect.member, self._identity.keys.id
@@ -342,7 +347,7 @@ class Driver:
 
     def _met(self, answer: JoinAnswer) -> None:
         try:
-            self._roster.join(answer.roster)
+            self._spread.met(answer.roster)
         except BadRoster as error:
             log.warning("roster rejected", sender=answer.server.id, error=str(error))
             return
