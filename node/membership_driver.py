@@ -62,7 +62,7 @@ Tell = Callable[[Changed | Conflict], None]
 
 
 class Driver:
-    """Made and used on the membership loop, but for `members` and `left`, which any thread may read."""
+    """Made and used on the membership loop, but for `members`, `refusing` and `left`, which any thread may read."""
 
     def __init__(self, context: SyncContext, identity: Identity, settings: Settings, tell: Tell) -> None:
         """Raises CannotBind, BadAddress, MetaTooLarge; then nothing is left open."""
@@ -115,6 +115,7 @@ class Driver:
         self._unsubscribe: Callable[[], None] = lambda: None
         self.left = threading.Event()
         self.members: dict[NodeId, Member] = dict(self._swim.members)
+        self.refusing: frozenset[NodeId] = frozenset()
 
     def start(self) -> None:
         self._unsubscribe = self._roster.subscribe(self._roster_changed)
@@ -242,6 +243,8 @@ class Driver:
         self.handle(Lagged(seconds))
 
     def _received(self, sender: NodeId, payload: bytes) -> None:
+        if self.refusing:
+            self.refusing -= {sender}
         kind, body = payload[:2], payload[2:]
         if kind == SWIM:
             self.handle(Received(sender, body))
@@ -355,6 +358,7 @@ class Driver:
 
     def _turned_away(self, node: NodeId) -> None:
         """A member does not know our key: the news is still under way, or it lost its roster."""
+        self.refusing |= {node}
         entry = self._roster.entry(node)
         if entry is not None and entry.join:
             self._introductions.greet((entry.join,))
