@@ -10,6 +10,7 @@ import msgspec
 
 from gossip.allowance import Allowances
 from gossip.codec import encode
+from gossip.contacts import Contacts
 from gossip.core import Core
 from gossip.errors import Malformed
 from gossip.identity import Boot, NodeId
@@ -22,8 +23,9 @@ from gossip.suspicion import Suspicion
 class Claims:
     """Claims about others than this node. Every one raises Malformed if no correct node can have made it."""
 
-    def __init__(self, core: Core, lives: Lives) -> None:
+    def __init__(self, core: Core, contacts: Contacts, lives: Lives) -> None:
         self._core = core
+        self._contacts = contacts
         self._lives = lives
         self._suspicions: dict[NodeId, Suspicion] = {}
         self._allowances = Allowances(core.config.probe_interval)
@@ -48,6 +50,8 @@ class Claims:
         member = Member(claim.id, claim.boot, claim.incarnation, State.ALIVE, claim.address, meta, since)
         self._settle(member, claim.meta)
         self._core.tell(claim.id, claim, now)
+        if known is not None and known.state is State.DEAD:
+            self._contacts.returned(now)
         if known is None or not _looks_same(known, member):
             self._core.changed(member, None if known is None else known.state)
 

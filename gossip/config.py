@@ -22,8 +22,8 @@ class SwimConfig(msgspec.Struct, frozen=True, kw_only=True):
     retransmit_mult: each piece of news is sent mult * ceil(log10(n + 1)) times.
     sync_interval: a push-pull with one other this often up to 32 members, less often above.
     gossip_to_dead: a dead member is still told the news for so long, so that it can refute.
-    reconnect_interval: with probability dead/alive, a push-pull with one dead member this often; also the
-        longest pause between two tries of a contact that was never met.
+    reconnect_interval: with probability dead/alive, a push-pull with one dead member this often, sooner in small
+        meshes; also the longest pause between two tries of a contact that was never met.
     leave_timeout: a leave that could not be spread ends after this.
     retention: dead and left members, and contacts, are remembered for so long.
     awareness_max: local health is 0 .. max - 1; the time given to a probe grows with it.

@@ -84,9 +84,9 @@ class Swim:
         self._core = Core(own, encode_meta(meta), config, rng)
         self._lives = Lives(self._core)
         self._own = Own(self._core, self._lives)
-        self._claims = Claims(self._core, self._lives)
-        self._prober = Prober(self._core, self._claims)
         self._contacts = Contacts(self._core)
+        self._claims = Claims(self._core, self._contacts, self._lives)
+        self._prober = Prober(self._core, self._claims)
         self._first_contacts = list(contacts)
         self._started = False
         self._left = False
@@ -155,7 +155,7 @@ class Swim:
         for kind, interval in (
             ("probe", config.probe_interval),
             ("sync", config.sync_interval),
-            ("reconnect", config.reconnect_interval),
+            ("reconnect", self._contacts.pause()),
         ):
             core.timers.set((kind, ""), now + core.rng.random() * interval)
         self._contacts.add(self._first_contacts, now)
@@ -295,6 +295,8 @@ class Swim:
                 self._sync(now)
             case "reconnect":
                 self._reconnect(now)
+            case "heal":
+                self._heal(now)
             case "suspicion":
                 self._claims.expired(member, now)
             case "seek":
@@ -330,11 +332,18 @@ class Swim:
             sync.push(core, other.id, other.address, answer=True, now=now)
 
     def _reconnect(self, now: float) -> None:
-        core, interval = self._core, self._core.config.reconnect_interval
-        core.timers.set(("reconnect", ""), now + interval * (0.75 + 0.5 * core.rng.random()))
+        core, pause = self._core, self._contacts.pause()
+        core.timers.set(("reconnect", ""), now + pause * (0.75 + 0.5 * core.rng.random()))
         buried = self._contacts.buried()
         if buried is not None:
             sync.push(core, *buried, answer=True, now=now)
+
+    def _heal(self, now: float) -> None:
+        core, dead = self._core, self._contacts.accused()
+        for one in dead:
+            core.send(one.id, one.address, *self._prober.accusation(one))
+        if dead and self._contacts.healing(now):
+            core.timers.set(("heal", ""), now + core.config.probe_interval)
 
     def _seek(self, contact: NodeId, now: float) -> None:
         address = self._contacts.seek(contact, now)

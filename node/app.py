@@ -49,6 +49,7 @@ from node.serving.driver import Driver
 from node.serving.export import Exporter
 from node.serving.hub import Hub
 from node.serving.local import Local
+from node.serving.news import News
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.service import MeshService
@@ -225,13 +226,15 @@ class App:
         operations: dict[str, Any] = {}
         self.calls = Calls(self.driver.send, operations)
         self._stopping.append(self.calls.close)
+        news = News(self.me, self.hub, chance.token_hex(4), self.core.ownership.live, self.calls.call)
+        self._stopping.append(news.close)
         drain = Drain(self.data.path, self.core, self._drain_changed)
         self.nodes = Nodes(self.overview, self.calls, drain, pause=self._pause, retire=self._retire)
         self.service = MeshService(
             self.core,
             self.local,
             self.calls,
-            self.hub,
+            news,
             self.overview,
             self.registry,
             facts=self.presence.spec_facts,

@@ -248,7 +248,7 @@ class Connection:
         self._urls.append(url)
 
     async def events(self, *, task: str | None = None, after: str | None = None) -> AsyncIterator[Event]:
-        """What happens from now on (or after the event `after`), for ever, from whichever node lives.
+        """What happens in the mesh from now on (or after the event `after`), for ever, from whichever node lives.
 
         Kind "reset": events may have been missed; read again what you show. Raises ProblemError, and
         Unreachable when no node has answered for several rounds.
@@ -283,7 +283,7 @@ class Connection:
         if after is not None:
             headers["Last-Event-ID"] = after
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=SILENCE)
-        address = URL(url + "/v1/events" + _query({"task": task}), encoded=True)
+        address = URL(url + "/v1/events" + _query({"scope": "cluster", "task": task}), encoded=True)
         async with self._open().get(address, headers=headers, timeout=timeout) as response:
             if response.status != 200:
                 raise _problem(response, await response.read())

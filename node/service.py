@@ -133,9 +133,11 @@ class Service(Protocol):
 
     def plugins(self) -> list[dict[str, Any]]: ...
     def events(
-        self, *, after: int | None, task: str | None
-    ) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
-        """(id, kind, data): task and member changes as this node learns of them; ids grow, `after` replays."""
+        self, *, after: int | None, task: str | None, mesh: bool
+    ) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
+        """(id, kind, data): task and member changes as this node learns of them, or (`mesh`) as all do; ids of each
+        grow, `after` replays. The first item is None, when it has begun to listen.
+        """
         ...
 
     def export(self, ref: str, *, tenant: str | None) -> AsyncIterator[bytes]:

@@ -314,7 +314,8 @@ class Sink(Protocol):
     Optional: `held`, set by `open`: how many records the sink holds for this shard at the position it
     returned (so that counts stay exact over a takeover). `high`, any JSON value or None: the host sets it
     before `commit`, the sink keeps it with the position, and `open` sets it to what the last commit kept (so
-    that the cursor of an incremental task stays exact over a takeover).
+    that the cursor of an incremental task stays exact over a takeover). `check(batch)`, async: raises the RecordError
+    that `write` would, and keeps nothing (so that what was refused before a takeover is told after it).
     """
 
     effect: Effect

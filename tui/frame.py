@@ -1,6 +1,6 @@
 """The whole screen for a snapshot: which panels, and how many lines each gets. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -10,18 +10,22 @@ from rich.text import Text
 from node.schema import Node, Task
 from tui import view
 from tui.panels.events import bottom, events, help_page
-from tui.panels.header import header
+from tui.panels.header import header, tabs
 from tui.panels.members import members
 from tui.panels.style import bar, plain, state
 from tui.panels.tasks import shards, tasks
-from tui.view import Looking, Snapshot
+from tui.view import Looking, Snapshot, Tab
 
 FRAME = 3
 """Lines of a panel beside its rows: two borders and the column names."""
 
 
-def frame(snapshot: Snapshot, looking: Looking, now: float, height: int) -> RenderableType:
-    """`height`: lines of the terminal; never more are drawn."""
+def frame(
+    snapshot: Snapshot, looking: Looking, now: float, height: int, several: Sequence[Tab] = ()
+) -> RenderableType:
+    """`height`: lines of the terminal; never more are drawn. `several`: the meshes watched, where there are more."""
+    if several:
+        return Group(tabs(several), frame(snapshot, looking, now, height - 1))
     top = view.header(snapshot, now)
     room = height - 3 - min(3, len(top.warnings)) - 1
     if looking.help:

@@ -17,6 +17,7 @@ HELP = (
     ("p", "pause the task"),
     ("r", "resume a paused task, retry a failed one"),
     ("c", "cancel the task"),
+    ("1 … 9", "another mesh, where several are watched"),
     ("?", "this help"),
     ("q", "quit"),
 )
@@ -107,6 +108,8 @@ def _move(looking: Looking, key: str, snapshot: Snapshot) -> Looking:
         return replace(looking, focus="members" if looking.focus == "tasks" else "tasks", cursor=0)
     if key == "esc":
         return replace(looking, place="cluster", ref="", cursor=0)
+    if key in "123456789"[: looking.meshes] and looking.meshes > 1:
+        return replace(looking, mesh=int(key) - 1, place="cluster", ref="", focus="tasks", cursor=0)
     next_sort = view.SORTS[(view.SORTS.index(looking.sort) + 1) % len(view.SORTS)]
     changes: dict[str, dict[str, Any]] = {
         "/": {"typing": looking.filter},

@@ -36,6 +36,7 @@ class Looking(msgspec.Struct, frozen=True, kw_only=True):
     """What the user looks at. `ref`: the node or task drilled into; `focus`: the list that arrows move in.
 
     `typing`: the filter as it is being typed, None when it is not. `asking`: (action, task id) to confirm.
+    `mesh`: which of `meshes` watched ones.
     """
 
     place: Place = "cluster"
@@ -49,6 +50,16 @@ class Looking(msgspec.Struct, frozen=True, kw_only=True):
     asking: tuple[str, str] | None = None
     message: str = ""
     readonly: bool = False
+    mesh: int = 0
+    meshes: int = 1
+
+
+class Tab(NamedTuple):
+    """How one of several meshes is, in a few words. `here`: it is the one looked at."""
+
+    title: str
+    sick: bool
+    here: bool
 
 
 class Header(NamedTuple):
@@ -128,6 +139,13 @@ def header(snapshot: Snapshot, now: float) -> Header:
         stale=age is None or age > 3 or snapshot.trouble is not None,
         warnings=tuple(filter(None, [snapshot.trouble, *(cluster.warnings if cluster else [])])),
     )
+
+
+def tab(number: int, name: str, snapshot: Snapshot, now: float, *, here: bool) -> Tab:
+    """`number`: the key that leads to it."""
+    row = header(snapshot, now)
+    warned = f", {len(row.warnings)} warnings" if row.warnings else ""
+    return Tab(f"{number} {name}: {row.health}{warned}", row.sick or row.stale, here)
 
 
 def all_ready(nodes: Iterable[Node]) -> bool:

@@ -3,11 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from node.client import Client, ProblemError, Unreachable
-from node.schema import TASK_STATES, Shard, Task
+from node.schema import TASK_STATES, Cluster, Shard, Task
 from tui.view import HISTORY, Looking, Snapshot
 
 ACTIVE = ("running", "pending", "paused", "scheduled")
@@ -18,11 +19,12 @@ RETRY = 2.0
 
 
 class Watcher:
-    """Holds the last snapshot. `clock`: seconds, monotonic."""
+    """Holds the last snapshot. `clock`: seconds, monotonic. `name`: of the mesh."""
 
-    def __init__(self, client: Client, clock: Callable[[], float]) -> None:
+    def __init__(self, client: Client, clock: Callable[[], float], name: str = "") -> None:
         self.client = client
         self.clock = clock
+        self.name = name
         self.snapshot = Snapshot()
         self.events: deque[str] = deque(maxlen=EVENTS)
 
@@ -35,16 +37,24 @@ class Watcher:
         except (Unreachable, ProblemError) as error:
             self.snapshot = msgspec.structs.replace(self.snapshot, trouble=str(error))
             return
-        history = (*self.snapshot.history, cluster.records_per_s)[-HISTORY:]
-        self.snapshot = Snapshot(
+        self._hear(cluster, tasks=tuple(tasks), task=task, shards=tuple(shards), events=tuple(self.events))
+
+    async def glance(self) -> None:
+        """Only how the mesh is; for one that is not looked at."""
+        try:
+            self._hear(await self.client.cluster())
+        except (Unreachable, ProblemError) as error:
+            self.snapshot = msgspec.structs.replace(self.snapshot, trouble=str(error))
+
+    def _hear(self, cluster: Cluster, **more: Any) -> None:
+        self.snapshot = msgspec.structs.replace(
+            self.snapshot,
             cluster=cluster,
-            tasks=tuple(tasks),
-            task=task,
-            shards=tuple(shards),
-            events=tuple(self.events),
-            history=history,
+            history=(*self.snapshot.history, cluster.records_per_s)[-HISTORY:],
             fetched=self.clock(),
             url=self.client.url,
+            trouble=None,
+            **more,
         )
 
     async def _tasks(self, looking: Looking, rows: int) -> list[Task]:

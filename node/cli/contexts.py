@@ -91,9 +91,29 @@ def _usable(token: str, where: str) -> str:
     return token
 
 
-def _context(name: str | None, environ: Mapping[str, str]) -> Context:
+def current(environ: Mapping[str, str] | None = None) -> str | None:
+    """The context that counts where none is named. Raises Failure for a file that cannot be used."""
+    return _contexts(_path(os.environ if environ is None else environ)).current
+
+
+def every(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The names of all contexts, the current one first. Raises Failure where there is none."""
+    path = _path(os.environ if environ is None else environ)
+    found = _contexts(path)
+    if not found.contexts:
+        raise Failure(
+            f"there are no contexts in {path}: each mesh is a table [contexts.NAME] with urls", USAGE
+        )
+    return sorted(found.contexts, key=lambda name: (name != found.current, name))
+
+
+def _path(environ: Mapping[str, str]) -> Path:
     config = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "~"), ".config").expanduser())
-    path = config / "collect" / "contexts.toml"
+    return config / "collect" / "contexts.toml"
+
+
+def _context(name: str | None, environ: Mapping[str, str]) -> Context:
+    path = _path(environ)
     found = _contexts(path)
     wanted = name or found.current
     if wanted is None:

@@ -2,13 +2,15 @@
 
 # ruff: noqa: D413, D417  (cyclopts takes options from signatures and docstrings)
 
+import json
 import os
 import sys
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from node.cli.contexts import target
+from node.cli.contexts import Target, current, every, target
 from node.cli.failures import OK
 from node.cli.output import colourful, emit, facts, table
 from node.cli.session import HERE, Output, Reach, speak
@@ -41,23 +43,34 @@ def plugins(*, output: Output = "table", reach: Reach = HERE) -> int:
 
 def top(
     *,
+    also: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
     readonly: Annotated[bool, Parameter(negative="")] = False,
     once: Annotated[bool, Parameter(negative="")] = False,
     reach: Reach = HERE,
 ) -> int:
-    """Watch the mesh live: members, tasks, shards, events. ? shows the keys.
+    """Watch meshes live: members, tasks, shards, events. ? shows the keys.
 
     Parameters
     ----------
+    also: Another mesh in the same view, by its context; may be repeated. The keys 1 to 9 change over.
+    all_: The meshes of all contexts.
     readonly: No key changes anything.
-    once: Print one frame and end.
+    once: Print one frame of each mesh and end.
     """
-    aim = target(reach.url, reach.token_file, reach.context)
-    argv = [sys.executable, "-P", "-m", "tui", *(f"--url={url}" for url in aim.urls)]
-    argv += [flag for flag, wanted in (("--readonly", readonly), ("--once", once)) if wanted]
-    environ = {**os.environ, **({"COLLECT_TOKEN": aim.token} if aim.token else {})}
+    addressed = bool(reach.url or (os.environ.get("COLLECT_URL") and reach.context is None))
+    aims: dict[str, Target] = {}
+    if addressed or reach.context or not all_:
+        aim = target(reach.url, reach.token_file, reach.context)
+        name = reach.context or (None if addressed else current()) or urlsplit(aim.urls[0]).netloc
+        aims[name] = aim
+    for name in [*(every() if all_ else []), *also]:
+        aims.setdefault(name, target((), None, name))
+    meshes = [{"name": name, "urls": aim.urls, "token": aim.token} for name, aim in aims.items()]
+    environ = {**os.environ, "COLLECT_MESHES": json.dumps(meshes)}
+    flags = [flag for flag, wanted in (("--readonly", readonly), ("--once", once)) if wanted]
     sys.stdout.flush()
-    os.execve(sys.executable, argv, environ)  # noqa: S606  (this process becomes the live view: an import would tie it to the client)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "tui", *flags], environ)  # noqa: S606  (this process becomes the live view: an import would tie it to the client)
 
 
 def node_row(node: Node) -> dict[str, Any]:

@@ -61,19 +61,17 @@ class Letters:
             reason=reason,
             record=scrub_record(_plain(record), self._secrets),
         )
-        self.open.append(letter)
-        self.made += 1
-        if self.made > self._allowed:
-            raise Permanent(
-                f"more than {self._allowed} dead letters; the last: {reason}; "
-                f"mend the source, or raise errors.max",
-                code="dead-letters",
-            )
+        self._add(letter)
 
     def add_rejected(self, batch: Batch, step: str) -> None:
         """The records that the collector itself could not read; they are numbered after those it could."""
         for index, rejected in enumerate(batch.rejected, start=len(batch.records)):
             self.add(batch, (step, 0, index), code=rejected.code, reason=rejected.reason, record=rejected.raw)
+
+    def adopt(self, other: "Letters") -> None:
+        """Those of another count here too. Raises Permanent over the budget."""
+        for letter in other.take():
+            self._add(letter)
 
     def drop_open(self) -> None:
         """Forget the letters of uncommitted batches: these will be read, and refused, again."""
@@ -83,6 +81,16 @@ class Letters:
     def take(self) -> list[DeadLetter]:
         taken, self.open = self.open, []
         return taken
+
+    def _add(self, letter: DeadLetter) -> None:
+        self.open.append(letter)
+        self.made += 1
+        if self.made > self._allowed:
+            raise Permanent(
+                f"more than {self._allowed} dead letters; the last: {letter.reason}; "
+                f"mend the source, or raise errors.max",
+                code="dead-letters",
+            )
 
 
 class Sieve:

@@ -11,6 +11,7 @@ Positions have no order that a pipeline could know; only equality. Two rules do 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -21,24 +22,44 @@ from plugins.api import Batch, Position, RecordError, Sink
 
 
 class Outlet:
-    """One sink. `position`: what it has committed; `fed`: it takes the batches of the present reading."""
+    """One sink. `position`: what it has committed; `fed`: it takes the batches of the present reading.
 
-    __slots__ = ("fed", "finished", "ordinal", "position", "sink", "step")
+    `passed_over`: what it refuses of the batches that it has committed already, for who committed them may have died
+    before telling. It counts once the sink is fed from exactly its position on; None: no more of it is gathered.
+    """
 
-    def __init__(self, sink: Sink, step: str, ordinal: int) -> None:
+    __slots__ = ("fed", "finished", "ordinal", "passed_over", "position", "sink", "step")
+
+    def __init__(self, sink: Sink, step: str, ordinal: int, passed_over: Letters) -> None:
         self.sink = sink
         self.step = step
         self.ordinal = ordinal
+        self.passed_over: Letters | None = passed_over
         self.position: Position = None
         self.fed = False
         self.finished = False
 
     async def write(self, batch: Batch, letters: Letters) -> int:
         """Hand the batch to the sink, less what it refuses; how many records it took."""
+        return await self._give(self.sink.write, batch, letters)
+
+    async def pass_over(self, batch: Batch) -> None:
+        """The sink has it, or will be read for anew."""
+        check = getattr(self.sink, "check", None)
+        if check is not None and self.passed_over is not None:
+            await self._give(check, batch, self.passed_over)
+
+    def tell(self, letters: Letters) -> None:
+        """What was passed over is exactly what the sink has."""
+        if self.passed_over is not None:
+            letters.adopt(self.passed_over)
+            self.passed_over = None
+
+    async def _give(self, take: Callable[[Batch], Awaitable[None]], batch: Batch, letters: Letters) -> int:
         sieve: Sieve | None = None
         while True:
             try:
-                await self.sink.write(batch)
+                await take(batch)
             except RecordError as error:
                 sieve = sieve or Sieve(letters, batch, self.step, self.ordinal)
                 batch = sieve.without(error)
@@ -63,7 +84,9 @@ class Outlets:
         for index, chosen in enumerate(spec.sink):
             self.step = f"sink {chosen['plugin']}"
             sink = await self._assembly.sink(index)
-            outlet = Outlet(sink, self.step, 1 + len(spec.transform) + index)
+            job = self._assembly.job
+            unheard = Letters(job.key.shard, allowed=job.dead_budget, keep=True, secrets=self._assembly.seen)
+            outlet = Outlet(sink, self.step, 1 + len(spec.transform) + index, unheard)
             self._all.append(outlet)
             outlet.position = await sink.open(self._assembly.sink_context(index))
         self.held = getattr(self._all[-1].sink, "held", None)
@@ -78,17 +101,25 @@ class Outlets:
         """Where the last sink stands that has not been read for yet."""
         return next(outlet.position for outlet in reversed(self._all) if not outlet.finished)
 
-    def join(self, start: Position) -> None:
+    def join(self, start: Position, letters: Letters) -> None:
         """Sinks that stand exactly at `start` take part from here on."""
         for outlet in self._all:
             if not outlet.fed and not outlet.finished and same(outlet.position, start):
                 outlet.fed = True
+                outlet.tell(letters)
+
+    def ended_at(self, position: Position, letters: Letters) -> None:
+        """The source has no more: no batch will start where these sinks stand."""
+        for outlet in self._all:
+            if not outlet.fed and not outlet.finished and same(outlet.position, position):
+                outlet.tell(letters)
 
     def end(self) -> bool:
         """The source has been read to its end; whether a sink is left that had no part in it."""
         for outlet in self._all:
             outlet.finished = outlet.finished or outlet.fed
             outlet.fed = False
+            outlet.passed_over = None
         return not all(outlet.finished for outlet in self._all)
 
     @property
@@ -105,16 +136,17 @@ class Outlets:
         """How many records the last sink took (0 if it has no part in this reading)."""
         taken = 0
         for outlet in self._all:
-            taken = 0
+            taken, self.step = 0, outlet.step
             if outlet.fed:
-                self.step = outlet.step
                 taken = await outlet.write(batch, letters)
+            elif not outlet.finished:
+                await outlet.pass_over(batch)
         return taken
 
     async def commit(self, to: Position, high: Any) -> None:
         """In order; see above. `high`: for sinks that keep it. Raises PositionMoved."""
         for outlet in self._all:
-            if outlet.fed:
+            if outlet.fed and not same(outlet.position, to):
                 self.step = outlet.step
                 if hasattr(outlet.sink, "high"):
                     outlet.sink.high = high

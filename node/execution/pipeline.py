@@ -156,7 +156,7 @@ class Pipeline:
     async def _reading(self, resume: Position) -> None:
         """Read the source from `resume` to its end, or until the control has a wish; commit the rest."""
         self._read_to, self._fresh, self._exhausted = resume, True, False
-        self._outlets.join(resume)
+        self._outlets.join(resume, self.progress.letters)
         if self._first:
             self.progress.position = resume
         self._step = self._source_step
@@ -167,6 +167,8 @@ class Pipeline:
                 await self._take(batch)
         finally:
             await _finish(stream)
+        if self._exhausted:
+            self._outlets.ended_at(self._read_to, self.progress.letters)
         await self._keep()
         await self._drop_collector()
 
@@ -192,7 +194,7 @@ class Pipeline:
         """One batch through transforms and sinks, and what is due after it."""
         await self._settle()
         self._check_chain(batch)
-        self._outlets.join(batch.start)
+        self._outlets.join(batch.start, self.progress.letters)
         if self._first:
             self.progress.read(batch, self._step)
         if self._outlets.moving or (self._first and self._outlets.high is None):
@@ -264,7 +266,7 @@ class Pipeline:
         self._step = self._source_step
 
     async def _commit(self, *, last: bool) -> None:
-        if self._dirty:
+        if self._dirty or self.progress.letters.open:
             self._control.held = True
             try:
                 await self._store(last=last)

@@ -2,5 +2,5 @@
 
 `driver` carries out the core's effects (log, bulk plane, runner) and hands events in; `calls` is request and answer
 between nodes; `local` answers for the slots that this node holds; `service` finds who can answer and asks there; `hub`
-keeps the event stream. All of it runs on the node's event loop.
+keeps an event stream, and `news` those of the whole mesh. All of it runs on the node's event loop.
 """

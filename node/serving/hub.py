@@ -1,4 +1,4 @@
-"""The event stream: what this node learns, numbered, with a short memory for those who reconnect."""
+"""A stream of events, numbered, with a short memory for those who reconnect."""
 
 import asyncio
 from collections import deque
@@ -20,11 +20,20 @@ class Hub:
         self._last = 0
         self._memory: deque[Event] = deque(maxlen=MEMORY)
         self._listeners: set[asyncio.Queue[Event]] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event."""
+        return self._last
 
     def publish(self, kind: str, data: dict[str, Any]) -> None:
         self._last += 1
         event = (self._last, kind, data)
         self._memory.append(event)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
         for queue in self._listeners:
             if queue.full():
                 while not queue.empty():
@@ -33,12 +42,16 @@ class Hub:
             else:
                 queue.put_nowait(event)
 
-    async def listen(self, *, after: int | None, task: str | None) -> AsyncIterator[Event]:
-        """Events after `after` (None: from now on); a "reset" first where some of them are gone."""
+    async def listen(self, *, after: int | None, task: str | None) -> AsyncIterator[Event | None]:
+        """Events after `after` (None: from now on), with a "reset" first where some of them are gone. The very first
+        item is None: nothing is missed from then on.
+        """
         queue: asyncio.Queue[Event] = asyncio.Queue(QUEUE)
         self._listeners.add(queue)
         try:
-            for event in self._replay(after):
+            missed = self.since(after)
+            yield None
+            for event in missed:
                 if task is None or event[1] == "reset" or event[2].get("task") == task:
                     yield event
             while True:
@@ -48,7 +61,18 @@ class Hub:
         finally:
             self._listeners.discard(queue)
 
-    def _replay(self, after: int | None) -> list[Event]:
+    async def beyond(self, number: int) -> None:
+        """Until there is an event after this one."""
+        while self._last <= number:
+            more = asyncio.get_running_loop().create_future()
+            self._waiting.add(more)
+            try:
+                await more
+            finally:
+                self._waiting.discard(more)
+
+    def since(self, after: int | None) -> list[Event]:
+        """What is remembered of the events after `after`; a "reset" where some are gone."""
         if after is None or after == self._last:
             return []
         first = self._memory[0][0] if self._memory else self._last + 1

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from pyroaring import BitMap
 
 from node.clock import wall_ms
 from node.core import Core
@@ -18,7 +19,7 @@ from state.ledger import Ledger
 from state.storage.archive import Row
 
 TURN = 200
-"""Tasks of a list that are read in one turn of the loop, about 8 ms."""
+"""Tasks or batches that are looked at in one turn of the loop, 8 ms at most."""
 
 
 class Listing:
@@ -31,31 +32,39 @@ class Listing:
     async def query(self, arguments: dict[str, Any]) -> Any:
         """Tasks of the given slots that match, in (slot, batch, index) order, after a place, at most `limit`."""
         found: list[Any] = []
-        for task in self._matching(arguments):
-            found.append(msgspec.to_builtins(task))
-            if len(found) % TURN == 0:
+        for looked, task in enumerate(self._matching(arguments), 1):
+            if looked % TURN == 0:
                 await asyncio.sleep(0)  # others have a turn
-            if len(found) > arguments["limit"]:
-                break
+            if task is not None:
+                found.append(msgspec.to_builtins(task))
+                if len(found) > arguments["limit"]:
+                    break
         return found
 
-    def _matching(self, arguments: dict[str, Any]) -> Iterable[Task]:
+    def _matching(self, arguments: dict[str, Any]) -> Iterable[Task | None]:
+        """None for a batch or task that was looked at in vain. What moves into the archive meanwhile is read there."""
         after = tuple(arguments["after"]) if arguments.get("after") else (-1, "", -1)
         states = frozenset(arguments.get("state") or ())
         tenant, name = arguments.get("tenant"), arguments.get("name")
         for slot in sorted(arguments["slots"]):
             if slot < after[0]:
                 continue
-            ledger = self.core.replicator.ledger(slot)
             for batch, row in self._batches(slot):
-                about = row or ledger.batches[batch]
+                yield None
+                found = self.core.replicator.ledger(slot)
+                if row is None and batch not in found.batches:
+                    row = next((one for one in self.keeping.outlines(slot) if one.batch == batch), None)  # noqa: PLW2901
+                    if row is None:
+                        continue
+                about = row or found.batches[batch]
                 if (tenant and about.tenant != tenant) or (name and about.name != name):
                     continue
                 if row is not None and states and not states.intersection(row.states):
                     continue
-                found = ledger if row is None else self.keeping.read(slot, batch)
-                if found is not None:
-                    yield from self._in_batch(found, batch, found.batches[batch], states, after)
+                if row is not None and (archived := self.keeping.read(slot, batch)) is not None:
+                    found = archived
+                if batch in found.batches:
+                    yield from self._in_batch(found, batch, states, after)
 
     def _batches(self, slot: int) -> list[tuple[str, Row | None]]:
         """The slot's batches by name; with the outline of its row where it is archived."""
@@ -67,16 +76,41 @@ class Listing:
         return sorted(found.items())
 
     def _in_batch(
-        self, ledger: Ledger, batch: str, entry: Batch, states: frozenset[str], after: tuple[Any, ...]
-    ) -> Iterable[Task]:
-        if states and not _may_match(entry, states):
-            return
-        for index in entry.present:
-            if (ledger.slot, batch, index) <= after:
+        self, ledger: Ledger, batch: str, states: frozenset[str], after: tuple[Any, ...]
+    ) -> Iterable[Task | None]:
+        slot = ledger.slot
+        for index in self._candidates(slot, batch, ledger.batches[batch], states):
+            if (slot, batch, index) <= after:
                 continue
-            reader = TaskReader(self.core, TaskId(ledger.slot, batch, index), wall_ms(), ledger)
-            if not reader.desired.deleted and (not states or reader.state()[0] in states):
-                yield reader.task()
+            if batch not in ledger.batches and (archived := self.keeping.read(slot, batch)) is not None:
+                ledger = archived
+            if batch not in ledger.batches:
+                return
+            reader = TaskReader(self.core, TaskId(slot, batch, index), wall_ms(), ledger)
+            wanted = not reader.desired.deleted and (not states or reader.state()[0] in states)
+            yield reader.task() if wanted else None
+
+    def _candidates(self, slot: int, batch: str, entry: Batch, states: frozenset[str]) -> BitMap:
+        """The tasks that may be in one of the states. Of those about which nothing is known but their spec, and that
+        they are over, that is told without a look at each.
+        """
+        if not states:
+            return BitMap(entry.present)
+        works = self.core.table.works
+        plain = entry.present - BitMap(entry.tasks)
+        left = plain - entry.done
+        found = entry.present & BitMap(entry.tasks)
+        if not states.isdisjoint(("pending", "scheduled")):
+            found |= left
+        elif works or "running" in states:
+            leased = BitMap().union(
+                *[BitMap(group.leased) for group in self.core.table.bulk.get((slot, batch), ())]
+            )
+            found |= left & (leased | BitMap(index for index in left if (slot, batch, index) in works))
+        for outcome in entry.outcomes:
+            if outcome.group.state in states:
+                found |= outcome.bits & plain
+        return found
 
     async def resolve(self, arguments: dict[str, Any]) -> Any:
         """Ids that begin with a prefix, in the given slots; at most three."""
@@ -92,10 +126,3 @@ class Listing:
                     ids = (f"{stem}{batch}{index:03x}" for index in ledger.batches[batch].present)
                     found += [i for i in ids if i.startswith(prefix)][:3]
         return found[:3]
-
-
-def _may_match(entry: Batch, states: frozenset[str]) -> bool:
-    """False where every task of the batch has ended in a packed outcome of another state."""
-    if entry.tasks or len(entry.done) < len(entry.present):
-        return True
-    return any(outcome.group.state in states for outcome in entry.outcomes)

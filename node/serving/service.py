@@ -31,9 +31,9 @@ from node.service import Facts, Query, Refused, Submitted
 from node.serving.calls import Calls, NoAnswer, at_once
 from node.serving.export import Exporter, exported
 from node.serving.homes import Homes
-from node.serving.hub import Hub
 from node.serving.local import Local
 from node.serving.nearness import Nearness
+from node.serving.news import News
 from node.serving.nodes import Nodes
 from node.serving.overview import Overview
 from node.serving.reasons import why
@@ -65,7 +65,7 @@ class MeshService:
         core: Core,
         local: Local,
         calls: Calls,
-        hub: Hub,
+        news: News,
         overview: Overview,
         registry: Registry,
         *,
@@ -78,7 +78,7 @@ class MeshService:
         rules: NetworkRules,
         compared: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.core, self.local, self.calls, self.hub, self.overview = core, local, calls, hub, overview
+        self.core, self.local, self.calls, self._news, self.overview = core, local, calls, news, overview
         self.routes = Routes(core)
         self.homes = Homes(core, self.routes, calls, Nearness(rules))
         self._registry = registry
@@ -93,6 +93,7 @@ class MeshService:
             "coverage": local.coverage, "errors": local.errors, "letters": local.letters, "needs": local.needs,
             "query": local.listing.query, "resolve": local.listing.resolve, "control": local.control,
             "piece": self._exporter.piece, "status": self.overview.status, "nearness": self.homes.nearness.operation,
+            "events": self._news.recent,
             **self._nodes.operations(),
             **self._verifier.operations(),
         }  # fmt: skip
@@ -351,9 +352,9 @@ class MeshService:
         return [msgspec.to_builtins(info) for info in self._registry.describe()]
 
     def events(
-        self, *, after: int | None, task: str | None
-    ) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
-        return self.hub.listen(after=after, task=task)
+        self, *, after: int | None, task: str | None, mesh: bool
+    ) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
+        return self._news.listen(after=after, task=task, mesh=mesh)
 
     async def export(self, ref: str, *, tenant: str | None) -> AsyncIterator[bytes]:
         async def ask(node: str, arguments: dict[str, Any]) -> Any:

@@ -82,6 +82,10 @@ class BulkGroup:
         self.pending = deque(index for index in self.pending if index not in done)
         self.leased = {index: lease for index, lease in self.leased.items() if index not in done}
 
+    def ended(self) -> BitMap:
+        """The indices whose outcome has not been taken yet."""
+        return BitMap.union(BitMap(), *self.outcomes.values())
+
     def take_outcomes(self, at_ms: int) -> Outcomes | None:
         if not self.outcomes:
             return None

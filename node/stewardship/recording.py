@@ -321,6 +321,7 @@ class Recording:
                 continue
             del self._bulk_dirty[where]
             for group in groups:
+                self.table.notice_bulk(group)
                 outcomes = group.take_outcomes(self.table.wall_ms)
                 if outcomes is not None:
                     key = model.key_of("o", batch, self.table.writer, self.table.serial())

@@ -14,8 +14,12 @@ from node.stewardship.bulk import BulkGroup
 from node.stewardship.hearing import Hearing
 from node.stewardship.ownership import Ownership, next_token
 from node.stewardship.work import TaskWork, WorkKey
+from sharding.key import TaskId
 from state import model
-from state.model import Fact, Token
+from state.model import FIRST_RUN, Fact, Token
+
+FEW = 16
+"""Small tasks that end together and are told of one by one; of more, only their number."""
 
 
 class Table:
@@ -166,6 +170,24 @@ class Table:
             **data,
         }
         self.effects.append(Notice("task", fields))
+
+    def notice_bulk(self, group: BulkGroup) -> None:
+        """Each of a few tasks that ended without incident, and of many at once their number."""
+        ended = group.ended()
+        entry = self.replicator.ledger(group.slot).batches.get(group.batch)
+        fields: dict[str, object] = {
+            "tenant": group.tenant,
+            "name": entry.name if entry else None,
+            "state": "succeeded",
+            "run": FIRST_RUN,
+        }
+        if len(ended) <= FEW:
+            for index in ended:
+                task = str(TaskId(group.slot, group.batch, index))
+                self.effects.append(Notice("task", {"task": task, **fields}))
+        else:
+            first = str(TaskId(group.slot, group.batch, ended[0]))
+            self.effects.append(Notice("batch", {"first": first, "tasks": len(ended), **fields}))
 
     def group_of(self, slot: int, batch: str, index: int) -> BulkGroup | None:
         """The bulk group that has the task leased."""

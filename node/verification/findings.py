@@ -21,6 +21,12 @@ def unchecked(node: str, error: Exception) -> Finding:
     return Finding(kind="unchecked", node=node, what=f"could not be asked: {error}")
 
 
+def uncompared(node: str, slots: int, error: Exception) -> Finding:
+    """`slots`: of how many the node did not answer."""
+    what = f"was not compared in {slots} slots, for it could not be asked: {error}"
+    return Finding(kind="unchecked", node=node, what=what)
+
+
 def of_log(
     node: str,
     file: int,

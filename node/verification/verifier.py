@@ -19,7 +19,7 @@ from node.verification import comparing
 from node.verification.answers import Answers
 from node.verification.archives import ArchiveCheck
 from node.verification.disk import DiskCheck
-from node.verification.findings import of_archive, of_folder, of_gap, of_log, of_loss, unchecked
+from node.verification.findings import of_archive, of_folder, of_gap, of_log, of_loss, unchecked, uncompared
 from node.verification.mending import Mender
 from node.verification.outputs import FolderCheck
 from sharding.region import slot_in
@@ -72,12 +72,15 @@ class Verifier:
 
 
 class _Verification:
-    """`left`: nodes that do not answer, or cannot; asked nothing more."""
+    """`left`: nodes that do not answer, or cannot; asked nothing more. `silent`: who gave no answer about which slots
+    in the stage that is under way, and why.
+    """
 
     def __init__(self, verifier: Verifier, core: Core, *, repair: bool, deep: bool) -> None:
         self._verifier, self._core, self._repair, self._deep = verifier, core, repair, deep
         self._summary = VerifySummary()
         self._left: set[NodeId] = set()
+        self._silent: dict[NodeId, tuple[set[int], Exception]] = {}
 
     async def lines(self) -> AsyncIterator[VerifyLine]:
         for stage in (self._logs, self._archives, self._replicas, self._batches, self._outputs):
@@ -184,6 +187,8 @@ class _Verification:
             yield VerifyLine(stage="differences", done=done, total=len(unequal))
             for finding in await self._look_closer(slot):
                 yield VerifyLine(stage="replicas", finding=finding)
+        for line in self._uncompared("replicas"):
+            yield line
 
     async def _batches(self) -> AsyncIterator[VerifyLine]:
         """Archived batches that a replica has and another does not know."""
@@ -206,28 +211,39 @@ class _Verification:
                     arguments = {"slot": slot, "batch": batch}
                     mended = await self._verifier.ask(NodeId(node), "mend-archive", arguments)
             yield VerifyLine(stage="batches", finding=of_loss(node, slot, batch, other, mended))
+        for line in self._uncompared("batches"):
+            yield line
+
+    def _uncompared(self, stage: str) -> list[VerifyLine]:
+        silent, self._silent = self._silent, {}
+        return [
+            VerifyLine(stage=stage, finding=uncompared(node, len(slots), error))
+            for node, (slots, error) in sorted(silent.items())
+        ]
 
     async def _gone(self, slots: range) -> dict[tuple[int, str, str], str]:
-        answers = await self._all("verify-batches", {"first": slots.start, "last": slots.stop})
+        answers = await self._all("verify-batches", slots, {"first": slots.start, "last": slots.stop})
         views: dict[str, dict[int, comparing.Batches]] = {
             node: {int(slot): view for slot, view in held.items()} for node, held in answers.items()
         }
         return comparing.gone(views, self._core.ownership.placement.owners)
 
     async def _views(self, slots: range) -> dict[str, dict[int, comparing.View]]:
-        answers = await self._all("verify-slots", {"first": slots.start, "last": slots.stop})
+        answers = await self._all("verify-slots", slots, {"first": slots.start, "last": slots.stop})
         return {
             node: {int(slot): (bytes(view[0]), bytes(view[1])) for slot, view in held.items()}
             for node, held in answers.items()
         }
 
-    async def _all(self, operation: str, arguments: dict[str, Any]) -> dict[NodeId, Any]:
-        """The answers of the nodes that give one."""
+    async def _all(self, operation: str, slots: range, arguments: dict[str, Any]) -> dict[NodeId, Any]:
+        """The answers about these slots of the nodes that give one."""
 
         async def ask(node: NodeId) -> Any:
-            with contextlib.suppress(NoAnswer, Refused):
+            try:
                 return await self._verifier.ask(node, operation, arguments)
-            return None
+            except (NoAnswer, Refused) as error:
+                self._silent.setdefault(node, (set(), error))[0].update(slots)
+                return None
 
         nodes = self._nodes()
         answers = await asyncio.gather(*map(ask, nodes))
@@ -251,7 +267,7 @@ class _Verification:
 
     async def _heads(self, slot: int) -> dict[str, dict[str, int]]:
         owners = self._core.ownership.placement.owners(slot)
-        answers = await self._all("verify-heads", {"slots": [slot]})
+        answers = await self._all("verify-heads", range(slot, slot + 1), {"slots": [slot]})
         held = {node: slots[slot] for node, slots in answers.items() if node in owners}
         return {
             str(node): {str(author): int(seq) for author, seq in its.items()} for node, its in held.items()

@@ -146,6 +146,10 @@ class FileSink:
                 data = self._header() + data
             self._part.write(data, len(batch.records))
 
+    async def check(self, batch: Batch) -> None:
+        if batch.records:
+            self._encode(batch)
+
     async def commit(self, expected: Position, to: Position) -> None:
         """Raises PositionMoved; Permanent where the run is published or replaced and takes nothing more."""
         await asyncio.to_thread(self._locked_commit, expected, to)

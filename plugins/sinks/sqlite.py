@@ -91,9 +91,12 @@ class SqliteSink:
         return await asyncio.to_thread(self._open, context)
 
     async def write(self, batch: Batch) -> None:
+        await self.check(batch)
+        self._rows += batch.records
+
+    async def check(self, batch: Batch) -> None:
         for record in batch.records:
             self._check(record)
-        self._rows += batch.records
 
     async def commit(self, expected: Position, to: Position) -> None:
         await asyncio.to_thread(self._locked_commit, expected, to)

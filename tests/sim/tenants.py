@@ -23,7 +23,7 @@ def lists_are_apart(world: "World") -> None:
         if slot not in node.core.replicator.ledgers:
             continue
         arguments = {"slots": [slot], "tenant": SECOND}
-        listed = {task.id for task in Listing(node.core, node.keeping)._matching(arguments)}
+        listed = {task.id for task in Listing(node.core, node.keeping)._matching(arguments) if task}
         assert listed <= owned.keys(), f"I22: the list of {SECOND} at {node.name} has {listed - owned.keys()}"
         for task in owned.values():
             wishes = desired(node, task) if task.slot == slot and task.acked and not task.excused else None

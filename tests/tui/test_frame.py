@@ -1,18 +1,21 @@
 """The screen: every place fits the terminal, shows what it should, and obeys no text from elsewhere."""
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
 from tests.tui.shapes import cluster, node, shard, snapshot, task
 from tui.frame import frame
-from tui.view import Looking, Snapshot
+from tui.view import Looking, Snapshot, Tab
 
 
-def draw(found: Snapshot, looking: Looking, *, height: int = 40, width: int = 140) -> list[str]:
+def draw(
+    found: Snapshot, looking: Looking, *, height: int = 40, width: int = 140, several: Sequence[Tab] = ()
+) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
-    console.print(frame(found, looking, 101.0, height))
+    console.print(frame(found, looking, 101.0, height, several))
     text = console.file
     assert isinstance(text, io.StringIO)
     return text.getvalue().splitlines()
@@ -38,6 +41,8 @@ PLACES = [
 @pytest.mark.parametrize("height", [24, 30, 60])
 def test_no_more_lines_than_the_terminal_has(looking: Looking, height: int) -> None:
     assert len(draw(MANY, looking, height=height)) <= height
+    several = [Tab(f"{number} a long name of a mesh: 3/3 nodes", False, False) for number in range(1, 20)]
+    assert len(draw(MANY, looking, height=height, several=several)) <= height
 
 
 def test_the_cluster() -> None:

@@ -33,6 +33,16 @@ def test_drill_into_a_task_and_back() -> None:
     assert type_keys(inside, "esc").place == "cluster"
 
 
+def test_digits_change_over_to_another_mesh() -> None:
+    inside = type_keys(Looking(meshes=2, filter="weather"), "enter")
+    assert inside.place == "task"
+    other = type_keys(inside, "2")
+    assert (other.mesh, other.place, other.ref, other.filter) == (1, "cluster", "", "weather")
+    assert type_keys(other, "3") == other, "there are two"
+    assert type_keys(other, "1").mesh == 0
+    assert type_keys(Looking(), "1") == Looking(), "there is one"
+
+
 def test_drill_into_a_node_and_its_task() -> None:
     inside = type_keys(Looking(), "tab", "enter")
     assert (inside.place, inside.ref) == ("node", "id-n1")

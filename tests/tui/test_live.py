@@ -11,7 +11,7 @@ import pytest
 from node.client import Client
 from tests.node.cli.mesh import Mesh, Server
 from tui.keys import Control, press
-from tui.view import Looking, header, members, tasks
+from tui.view import Looking, header, members, tab, tasks
 from tui.watcher import Watcher
 
 
@@ -55,6 +55,36 @@ def test_the_command_becomes_the_view(servers: list[Server], tmp_path: Path) -> 
     assert "1/1 nodes" in shown.stdout
 
 
+def test_several_meshes_in_one_view(servers: list[Server], tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "collect"
+    folder.mkdir(parents=True)
+    (tmp_path / "token").write_text("secret")
+    (folder / "contexts.toml").write_text(
+        f'current = "lab"\n[contexts.lab]\nurls = ["{servers[0].url}"]\n'
+        f'[contexts.prod]\nurls = ["{servers[1].url}"]\ntoken_file = "{tmp_path}/token"\n'
+        '[contexts.away]\nurls = ["http://127.0.0.1:9"]\n'
+    )
+    environ = {"PATH": os.environ["PATH"], "COLUMNS": "150", "HOME": str(tmp_path)}
+
+    def shown(*flags: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-P", "-c", "from node.cli import main; main()", "top", "--once", *flags]
+        return subprocess.run(
+            command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    both = shown("--also", "prod")
+    assert (both.returncode, both.stderr) == (0, "")
+    assert both.stdout.count("1 lab: 1/1 nodes, 1 warnings") == 2
+    assert both.stdout.count("2 prod: 1/1 nodes, 1 warnings") == 2
+    every = shown("--all")
+    assert every.returncode == 4, "one does not answer"
+    assert every.stderr.startswith("away: no node answers")
+    assert every.stdout.count("1 lab: 1/1 nodes") == every.stdout.count("2 away: no answer yet") == 2
+    assert "lab:" not in shown().stdout, "one mesh needs no name"
+    wrong = shown("--also", "nowhere")
+    assert (wrong.returncode, "no context 'nowhere'" in wrong.stderr) == (2, True)
+
+
 def test_no_node_and_no_terminal(tmp_path: Path) -> None:
     silent = once("--once", "--url", "http://127.0.0.1:9", cwd=tmp_path)
     assert silent.returncode == 4
@@ -92,6 +122,25 @@ async def test_goes_on_through_another_node(servers: list[Server]) -> None:
         assert (row.age, row.stale) == ("9 s ago", True)
         assert "no node answers" in row.warnings[0]
         assert [found.name for found in tasks(watcher.snapshot, Looking())] == ["weather"]
+
+
+async def test_a_glance_leaves_what_is_known_of_tasks(servers: list[Server]) -> None:
+    clock = Clock()
+    async with Client([servers[0].url], None) as client:
+        watcher = Watcher(client, clock, "lab")
+        await client.submit({"name": "weather", "source": {"plugin": "bench"}, "sink": {"plugin": "discard"}})
+        await watcher.refresh(Looking(), rows=50)
+        clock.now = 105.0
+        await watcher.glance()
+        assert watcher.snapshot.fetched == 105.0
+        assert [row.name for row in tasks(watcher.snapshot, Looking())] == ["weather"]
+        for server in servers:
+            server.close()
+        servers.clear()
+        clock.now = 110.0
+        await watcher.glance()
+        found = tab(2, watcher.name, watcher.snapshot, clock.now, here=False)
+        assert found == ("2 lab: 1/1 nodes, 2 warnings", True, False)
 
 
 async def test_drill_and_control(servers: list[Server]) -> None:

@@ -1,11 +1,26 @@
 """The top lines: health, rates, backlog, sparkline, the source and the age of what is shown."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tui.panels.style import plain
-from tui.view import Header
+from tui.view import Header, Tab
+
+
+def tabs(several: Sequence[Tab]) -> RenderableType:
+    """One line."""
+    line = Text("  ", no_wrap=True, overflow="ellipsis").join(
+        Text.assemble(plain(f" {one.title} "), style=_style(one)) for one in several
+    )
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def _style(one: Tab) -> str:
+    return f"{'bold red' if one.sick else 'bold green'}{' reverse' if one.here else ''}"
 
 
 def header(row: Header) -> RenderableType:

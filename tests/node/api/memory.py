@@ -48,6 +48,7 @@ class MemoryService:
         self.calls: list[tuple[str, str, dict[str, Any], str]] = []
         self.letters: list[DeadLetterItem] = [letter(number) for number in range(2500)]
         self.happened: list[tuple[int, str, dict[str, Any]]] = []
+        self.asked_of_mesh: list[bool] = []
         self.changed = asyncio.Event()
         self.locks: dict[tuple[str, str], Lock] = {}
         self.addresses: dict[str, str] = {}
@@ -254,9 +255,11 @@ class MemoryService:
         self.changed = asyncio.Event()
 
     async def events(
-        self, *, after: int | None, task: str | None
-    ) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
+        self, *, after: int | None, task: str | None, mesh: bool
+    ) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
         seen = len(self.happened) if after is None else after
+        self.asked_of_mesh.append(mesh)
+        yield None
         while True:
             for number, kind, data in self.happened[seen:]:
                 seen = number

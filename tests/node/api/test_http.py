@@ -225,6 +225,23 @@ async def test_events_go_on_after_the_last_one_seen(server: Server, client: Clie
     assert [event[2] for event in await heard(client, 1, after=first[0], task="b")] == [{"task": "b"}]
 
 
+@pytest.mark.parametrize(
+    ("query", "mesh"), [("", False), ("?scope=node", False), ("?scope=cluster", True), ("?task=a", True)]
+)
+async def test_whose_events_are_meant(server: Server, http: ClientSession, query: str, mesh: bool) -> None:
+    async with http.get(f"/v1/events{query}") as response:
+        await response.content.readuntil(b"\n\n")
+        assert server.service.asked_of_mesh == [mesh]
+        server.service.tell("task", task="a")
+        at = (await response.content.readuntil(b"\n\n")).split()[1].decode()
+    other = "" if mesh else "?scope=cluster"
+    async with http.get(f"/v1/events{other}", headers={"Last-Event-ID": at}) as response:
+        assert b"event: reset" in await response.content.readuntil(b"\n\n"), "they are numbered apart"
+    async with http.get("/v1/events?scope=all") as response:
+        told = await problem(response)
+        assert (told.status, told.errors[0].allowed) == (400, ["node", "cluster"])
+
+
 @pytest.mark.parametrize("after", ["other.7", "7", "x.y", ".", "other.-1"])
 async def test_an_event_id_of_another_start_resets(client: Client, after: str) -> None:
     [(_, kind, _)] = await heard(client, 1, after=after)

@@ -276,8 +276,9 @@ class Mesh:
         return [{"kind": "collector", "name": "csv", "version": "1", "options": options}]
 
     async def events(
-        self, *, after: int | None, task: str | None
-    ) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
+        self, *, after: int | None, task: str | None, mesh: bool
+    ) -> AsyncIterator[tuple[int, str, dict[str, Any]] | None]:
+        yield None
         yield 1, "task", {"task": "local-000000", "state": "running"}
         await asyncio.Event().wait()
 

@@ -168,10 +168,13 @@ class MemorySink:
 
     async def write(self, batch: Batch) -> None:
         self.store.before("write", batch)
+        await self.check(batch)
+        self.pending += [record["n"] for record in batch.records]
+
+    async def check(self, batch: Batch) -> None:
         for record in batch.records:
             if record["n"] in self.options.refuse:
                 raise RecordError(record, f"{record['n']} is refused", code="refused")
-        self.pending += [record["n"] for record in batch.records]
 
     async def commit(self, expected: Any, to: Any) -> None:
         self.store.before("commit", to)
@@ -201,6 +204,7 @@ class FileSink(MemorySink):
     inline: ClassVar[bool] = False
 
     async def initialize(self, context: PluginContext) -> None:
+        self.options = MemorySink.Options(store="")
         self.path = context.roots.resolve(context.options.path)
         self.count = context.metrics.count
         self.pending = []

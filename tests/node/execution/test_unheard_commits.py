@@ -33,6 +33,52 @@ async def test_its_highest_value_and_its_letters_are_told(
     assert (report.held or 0) + report.counts.written == 8
 
 
+@pytest.mark.parametrize("heard", [None, 3])
+@pytest.mark.parametrize("committed", [6, 9])
+async def test_what_the_sink_had_refused_is_told(
+    bench: Bench, store: Stores, heard: int | None, committed: int
+) -> None:
+    sink, held = store()
+    sink["refuse"] = [2, 5, 8]
+    dead_after(held, committed, *sink["refuse"])
+    report = await bench.run(job({"total": 9, "size": 3}, sink, resume=heard))
+    assert (report.state, report.position) == ("done", 9)
+    refused = [2, 5, 8] if heard is None else [5, 8]
+    assert [letter.record for letter in report.letters] == [{"n": n} for n in refused]
+    assert (report.counts.dead, report.counts.read) == (len(refused), 9 if heard is None else 6)
+    assert held.all() == [1, 3, 4, 6, 7, 9]
+
+
+async def test_what_the_sink_had_refused_is_called_as_it_was(bench: Bench, store: Stores) -> None:
+    """The steward may have heard of it after all."""
+    sink, held = store()
+    sink["refuse"] = [5]
+    first = await bench.run(job({"total": 9, "size": 3}, sink))
+    again = await bench.run(job({"total": 9, "size": 3}, sink))
+    assert len(first.letters) == 1
+    assert first.letters == again.letters
+    assert held.all() == [1, 2, 3, 4, 6, 7, 8, 9]
+
+
+async def test_a_sink_that_is_ahead_of_the_other_tells_what_it_refused(bench: Bench, store: Stores) -> None:
+    ahead, held = store()
+    behind, other = store()
+    ahead["refuse"] = [2, 8]
+    dead_after(held, 6, 2)
+    report = await bench.run(job({"total": 9, "size": 3}, ahead, behind))
+    assert [letter.record for letter in report.letters] == [{"n": 2}, {"n": 8}]
+    assert held.all() == [1, 3, 4, 5, 6, 7, 9]
+    assert other.all() == list(range(1, 10))
+
+
+async def test_what_the_sink_had_refused_counts_for_the_budget(bench: Bench, store: Stores) -> None:
+    sink, held = store()
+    sink["refuse"] = [2, 5]
+    dead_after(held, 6, 2, 5)
+    report = await bench.run(job({"total": 9, "size": 3}, sink, dead_budget=1))
+    assert (report.state, report.code) == ("failed", "dead-letters")
+
+
 @pytest.mark.parametrize(("committed", "kept", "high"), [(9, 7, 7), (6, 2, 9), (5, 2, 9), (9, None, 9)])
 async def test_the_highest_value_is_of_what_was_committed_and_not_of_what_the_source_says_now(
     bench: Bench, store: Stores, committed: int, kept: int | None, high: int

@@ -13,7 +13,7 @@ from gossip.member import Member, Meta, State
 from gossip.versions import PROTOCOL
 from node import messages, operations
 from node.core import Core, CoreConfig
-from node.effects import Append, Keep, Rate, Resend, Run, Send, Settled, Stop
+from node.effects import Append, Keep, Notice, Rate, Resend, Run, Send, Settled, Stop
 from node.execution.jobs import Counts, Job, JobKey, Report
 from node.messages import Facts
 from node.operations import Origin
@@ -62,6 +62,7 @@ class Desk:
         self.rates: dict[JobKey, float | None] = {}
         """What the runner was told last of each job."""
         self.levels: dict[int, int] = {}
+        self.notices: list[Notice] = []
         self.outbox: list[tuple[NodeId, messages.Message]] = []
         self.log: dict[tuple[int, str, int], bytes] = {}
         self.appends: list[int] = []
@@ -115,6 +116,8 @@ class Desk:
                 self.core.kept(batch, self.now, self.wall)
             case Settled(ticket, level):
                 self.levels[ticket] = level
+            case Notice():
+                self.notices.append(effect)
             case _:
                 pass
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from node.stewardship.table import FEW
 from tests.node.stewardship.desk import Desk, spec
 from tests.node.stewardship.test_runs import RANGE, finish, range_run
 
@@ -27,6 +28,28 @@ def test_a_bulk_task_that_takes_long_turns_single_and_shows_its_progress(desk: D
         desk.end(ended, written=9)
     desk.step()
     assert (desk.state(long), desk.state(short)) == ("succeeded", "succeeded")
+
+
+@pytest.mark.parametrize(("count", "kinds"), [(2, {"task"}), (FEW, {"task"}), (FEW + 1, {"batch"})])
+def test_the_end_of_bulk_tasks_is_told_one_by_one_or_as_a_number(
+    desk: Desk, count: int, kinds: set[str]
+) -> None:
+    tasks = desk.submit(*[spec("solo")] * count, tenant="t")
+    desk.notices.clear()
+    for job in desk.waiting("solo"):
+        desk.end(job)
+    desk.step()
+    assert {notice.kind for notice in desk.notices} == kinds
+    assert {(notice.data["state"], notice.data["tenant"]) for notice in desk.notices} == {("succeeded", "t")}
+    if kinds == {"task"}:
+        assert sorted(str(notice.data["task"]) for notice in desk.notices) == sorted(tasks)
+    else:
+        assert [(notice.data["first"], notice.data["tasks"]) for notice in desk.notices] == [
+            (tasks[0], count)
+        ]
+    desk.notices.clear()
+    desk.step(5.0)
+    assert desk.notices == [], "once"
 
 
 def test_an_unsharded_source_is_planned_for_a_range_too(desk: Desk) -> None:
