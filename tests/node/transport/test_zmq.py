@@ -363,17 +363,6 @@ async def test_a_peer_that_restarts_in_place_is_met_again(stack: contextlib.Exit
     assert after.inbox[0] == (one.id, b"2")
 
 
-@pytest.mark.parametrize("address", ["nonsense", "*:5", "a:b:1", "[zz]:1", "", "\N{SNOWMAN}:1"])
-async def test_what_is_no_address_is_not_dialled(stack: contextlib.ExitStack, address: str) -> None:
-    """It was an error in the middle of a tick of membership, whose timer was not set again."""
-    one, other = new_keys(), new_keys()
-    here, there = (Node(stack, keys, listing(one, other)) for keys in (one, other))
-    assert not here.plane.send(other.id, address, b"x")
-    assert here.send(there, b"now")
-    await until(lambda: there.inbox)
-    assert there.inbox == [(one.id, b"now")]
-
-
 async def test_many_moves_between_two_nodes_of_one_address(stack: contextlib.ExitStack) -> None:
     """Routing ids are never reused and an address has one link: either mistake aborts the process."""
     one, other, third = new_keys(), new_keys(), new_keys()
