@@ -2,7 +2,7 @@
 bitmap.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pyroaring import BitMap
 
@@ -12,53 +12,51 @@ from sharding.key import TaskId
 from state.entries import Batch
 
 
-def counted(
-    core: Core, archived: Mapping[int, Mapping[tuple[str, str], int]], tenant: str | None = None
-) -> dict[str, int]:
-    """How many tasks are in which state, of the slots that this node stewards. `archived`: slot ->
+class Counts(dict[str, int]):
+    """State -> tasks."""
+
+    def more(self, state: str, amount: int) -> None:
+        if amount > 0:
+            self[state] = self.get(state, 0) + amount
+
+
+def counting(
+    core: Core, archived: Mapping[int, Mapping[tuple[str, str], int]], into: Counts
+) -> Iterator[int]:
+    """Count `into` the tasks of the slots that this node stewards; after each batch, how many were looked at one by
+    one. Others may have a turn then: what moves meanwhile counts where it was met. `archived`: slot ->
     (tenant, state) -> tasks that are not in memory any more.
     """
-    counts: dict[str, int] = {}
-    for slot, states in archived.items():
+    for slot, states in list(archived.items()):
         if core.steward_of(slot) == core.me:
-            for (of, state), number in states.items():
-                if tenant is None or of == tenant:
-                    _add(counts, state, number)
+            for (_, state), number in states.items():
+                into.more(state, number)
     singles: dict[tuple[int, str], list[int]] = {}
     for slot, name, index in core.table.works:
         singles.setdefault((slot, name), []).append(index)
-    for slot, ledger in core.replicator.ledgers.items():
+    for slot, ledger in list(core.replicator.ledgers.items()):
         if not ledger.batches or core.steward_of(slot) != core.me:
             continue
-        for name, entry in ledger.batches.items():
-            if tenant is None or entry.tenant == tenant:
-                _count_batch(core, slot, name, entry, singles, counts)
-    return counts
+        for name, entry in list(ledger.batches.items()):
+            if name in ledger.batches:
+                yield _count_batch(core, slot, name, entry, singles.get((slot, name), ()), into)
 
 
 def _count_batch(
-    core: Core,
-    slot: int,
-    name: str,
-    entry: Batch,
-    singles: dict[tuple[int, str], list[int]],
-    counts: dict[str, int],
-) -> None:
+    core: Core, slot: int, name: str, entry: Batch, singles: Iterable[int], counts: Counts
+) -> int:
     special = BitMap(entry.tasks)
     plain = entry.present - special
     for state, amount in entry.packed(plain).items():
-        _add(counts, state, amount)
+        counts.more(state, amount)
     left = plain - entry.done
     leased = min(len(left), sum(len(group.leased) for group in core.table.bulk.get((slot, name), ())))
-    special |= BitMap(singles.get((slot, name), ()))
-    _add(counts, "running", leased)
-    _add(counts, "pending", len(left - special) - leased)
-    for index in special & entry.present:
+    special |= BitMap(singles)
+    counts.more("running", leased)
+    counts.more("pending", len(left - special) - leased)
+    special &= entry.present
+    for index in special:
         reader = TaskReader(core, TaskId(slot, name, index), core.table.wall_ms)
         if not reader.desired.deleted:
-            _add(counts, reader.state()[0], 1)
-
-
-def _add(counts: dict[str, int], state: str, amount: int) -> None:
-    if amount > 0:
-        counts[state] = counts.get(state, 0) + amount
+            counts.more(reader.state()[0], 1)
+    return len(special)

@@ -21,6 +21,11 @@ MIN_INTERVAL = 1.0
 MAX_INTERVAL = 366 * 86400.0
 """Seconds. Above a year cron says it better, and the arithmetic stays inside datetime's range."""
 
+REMEMBERED = 4096
+"""Schedules whose next instant is remembered: many tasks have the same, and each is asked for it every minute."""
+_found: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+"""(schedule, time zone) -> an instant, and the one before which there is none after it."""
+
 
 @functools.lru_cache(maxsize=1024)
 def check_schedule(schedule: str) -> None:
@@ -60,6 +65,18 @@ def next_instant(schedule: str, timezone: str, after: datetime) -> datetime:
     """The first instant of `schedule` after `after` (aware), in UTC. ValueError as `check_schedule`."""
     if schedule.startswith(EVERY):
         return _next_interval(interval(schedule), after)
+    found = _found.get((schedule, timezone))
+    if found is not None and found[0] <= after < found[1]:
+        return found[1]
+    following = _next_in_cron(schedule, timezone, after)
+    if len(_found) >= REMEMBERED:
+        _found.clear()
+    same = found is not None and found[1] == following
+    _found[schedule, timezone] = (min(after, found[0]) if same and found else after, following)
+    return following
+
+
+def _next_in_cron(schedule: str, timezone: str, after: datetime) -> datetime:
     check_schedule(schedule)
     # In a repeated hour the library answers with the first of both instants, which may be past.
     instants = (at.astimezone(UTC) for at in CronSim(schedule, after.astimezone(zone(timezone))))

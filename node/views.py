@@ -6,13 +6,13 @@ Pure: everything comes from the core's memory; `wall_ms` is the time of the answ
 
 import datetime as dt
 import functools
-from collections.abc import Iterable
 
 import msgspec
 
 from gossip.identity import NodeId
 from node.core import Core
 from node.leases.reason import held_back
+from node.progress import share_done, time_left
 from node.schema import Coverage, DeadLetterItem, ErrorEntry, Records, Run, Shard, Task
 from node.stewardship.preparation import covered_by, cursor_of
 from node.stewardship.run import RunWork
@@ -50,12 +50,20 @@ class TaskReader:
         self.core, self.id, self.wall_ms = core, task, wall_ms
         self.facts = self.entry.tasks.get(task.place, NO_FACTS)
         self.desired: Desired = join.desired(self.facts.wishes)
-        self.raw = ledger.spec(task.batch, task.place)
-        self.effective: Effective = effective(self.raw, self.desired)
+        self._ledger = ledger
         self.work: TaskWork = core.table.works.get((task.slot, task.batch, task.place)) or TaskWork(
             task, self.entry, self.effective, self.desired
         )
         self.live_run: RunWork | None = self.work.run
+
+    @functools.cached_property
+    def raw(self) -> bytes:
+        """The spec as it was submitted; read from the document, so only where it is needed."""
+        return self._ledger.spec(self.id.batch, self.id.place)
+
+    @functools.cached_property
+    def effective(self) -> Effective:
+        return effective(self.raw, self.desired)
 
     # ---- state
 
@@ -107,7 +115,7 @@ class TaskReader:
 
     def _last(self) -> tuple[str, str | None]:
         ended = self._ended_runs()
-        if self.effective.spec.schedule is not None and self.desired.cancelled_at >= 0:
+        if self.desired.cancelled_at >= 0 and self.effective.spec.schedule is not None:
             return "cancelled", None
         if ended and not (self.desired.cancelled_at >= 0 and ended[-1].state == "failed"):
             return ended[-1].state, ended[-1].error
@@ -164,7 +172,7 @@ class TaskReader:
             else "pending"
         )
         started_ms = live.started_ms if live is not None else known.started_ms if known is not None else 0
-        progress = 1.0 if state in ("succeeded", "partial") else _progress(shards.values())
+        progress = 1.0 if state in ("succeeded", "partial") else share_done(shards.values())
         seconds = ((known.finished_ms if known is not None and ended else self.wall_ms) - started_ms) / 1000
         return Run(
             id=name,
@@ -177,7 +185,7 @@ class TaskReader:
             bytes=totals.bytes,
             progress=progress,
             rate=round(totals.read / seconds, 1) if seconds > 0 and totals.read else None,
-            eta_s=_eta(progress, seconds) if state == "running" else None,
+            eta_s=time_left(progress, seconds) if state == "running" else None,
             error=(known.error or None)
             if known is not None and ended
             else (live.error or None)
@@ -369,32 +377,3 @@ def _most(first: Totals, second: Totals) -> Totals:
 def _run_ms(run: Run | None) -> int:
     text = (run.finished_at or run.started_at) if run is not None else None
     return int(dt.datetime.fromisoformat(text).timestamp() * 1000) if text else 0
-
-
-def _progress(shards: Iterable[tuple[str, PlannedShard, Live | Ended | None]]) -> float | None:
-    """The share of the work that is done, by weight; None before there is a plan."""
-    done = total = 0.0
-    for state, plan, known in shards:
-        total += plan.weight
-        done += plan.weight * (1.0 if state == "succeeded" else _within(plan, known))
-    return round(min(1.0, done / total), 4) if total else None
-
-
-def _within(plan: PlannedShard, known: Live | Ended | None) -> float:
-    """The part of one shard that is done: by its committed position or, between commits, by the bytes it has
-    read.
-    """
-    if known is None:
-        return 0.0
-    start = plan.start or 0
-    numbers = (start, plan.end)
-    if not all(isinstance(number, int | float) for number in numbers) or plan.end <= start:
-        return 0.0
-    at = known.position if isinstance(known.position, int | float) else start
-    return float(max(0.0, min(1.0, max(at - start, known.totals.bytes) / (plan.end - start))))
-
-
-def _eta(progress: float | None, seconds: float) -> float | None:
-    if not progress or progress >= 1.0:
-        return None
-    return round(seconds * (1.0 - progress) / progress, 1)

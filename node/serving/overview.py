@@ -1,5 +1,7 @@
 """The mesh in numbers and names: this node's status, everybody's together, and what a spec's roots mean for it."""
 
+import asyncio
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,7 +17,7 @@ from gossip.versions import spoken
 from node.api.problems import refuse
 from node.clock import boottime, wall_ms
 from node.core import Core
-from node.counts import counted
+from node.counts import Counts, counting
 from node.execution.roots import split
 from node.messages import Facts
 from node.schema import Cluster, Drain, Node, Task, TaskSpec
@@ -28,11 +30,17 @@ from plugins.registry import Registry
 
 COUNT_EVERY = 0.3
 """Seconds for which a count of all tasks is good; bulk tasks are counted by bitmap, special ones one by one."""
+COUNT_SHARE = 0.2
+"""Of the time, at most, counts take; where there are very many tasks, a count is good for longer."""
+COUNT_WITHIN = 0.4
+"""Seconds for which an answer waits for a new count; then it has the last one."""
+TURN = 100
+"""Tasks or batches counted in one turn of the loop, some milliseconds."""
 RATE_WINDOW = 5.0
 
 
 class Overview:
-    """`own_facts()`: what this node says of itself. `archived`: see `counts.counted`."""
+    """`own_facts()`: what this node says of itself. `archived`: see `counts.counting`."""
 
     def __init__(
         self,
@@ -47,7 +55,9 @@ class Overview:
         self._registry = registry
         self._own_facts = own_facts
         self._mesh_id = mesh_id
-        self._counted: tuple[float, dict[str, int]] = (-1e9, {})
+        self._counts: Counts | None = None
+        self._count_due = -math.inf
+        self._count: asyncio.Task[None] | None = None
         self._history: deque[tuple[float, int, int]] = deque()
         self._process = psutil.Process()
         self.drain: Callable[[], dict[str, Any] | None] = lambda: None
@@ -60,15 +70,37 @@ class Overview:
 
     async def status(self, _: dict[str, Any]) -> Any:
         """This node's part of the cluster view."""
-        now = boottime()
-        if now - self._counted[0] > COUNT_EVERY:
-            self._counted = (now, counted(self.core, self._archived))
         return {
-            "tasks": self._counted[1],
+            "tasks": await self._counted(),
             "load": self.load(),
             "drain": self.drain(),
             "short": shortage.told(self.core.custody.short()),
         }
+
+    async def _counted(self) -> Counts:
+        """All that ask meanwhile wait for the same count."""
+        if self._count is None and boottime() >= self._count_due:
+            self._count = asyncio.get_running_loop().create_task(self._count_all())
+        if self._count is not None:
+            within = COUNT_WITHIN if self._counts is not None else None
+            for counted in (await asyncio.wait([self._count], timeout=within))[0]:
+                counted.result()
+        assert self._counts is not None
+        return self._counts
+
+    async def _count_all(self) -> None:
+        counts, began, looked = Counts(), boottime(), 0
+        try:
+            for some in counting(self.core, self._archived, counts):
+                looked += 1 + some
+                if looked >= TURN:
+                    looked = 0
+                    await asyncio.sleep(0)
+            self._counts = counts
+        finally:
+            self._count = None
+            took = boottime() - began
+            self._count_due = boottime() + max(COUNT_EVERY, took / COUNT_SHARE)
 
     def load(self) -> dict[str, float]:
         tasks, records = self._rates()

@@ -37,6 +37,6 @@ more.
 - The ledger's positions are hints; what is final in the ledger is final.
 
 `ownership` decides who stewards a slot, `regions` which regions are dead, `handover` to whom it goes, `custody` knows
-who has a copy, `arrears` how far this node is behind; `backlog` what comes next, `bulk` and `work` hold what is to be
-done, `run` is one run's state, `eligibility` says which nodes can, `steward` ties them together.
+who has a copy, `arrears` how far this node is behind; `backlog` what comes next, `bulk`, `work`, `works` hold what is
+to be done, `run` is one run's state, `eligibility` says which nodes can, `steward` ties them together.
 """

@@ -206,23 +206,23 @@ class Steward:
 
     def _release_slot(self, slot: int) -> None:
         """Another node stewards it now: ask our leases back, forget the rest."""
-        for key in [key for key in self.table.works if key[0] == slot]:
+        for key in self.table.works.of_slot(slot):
             work = self.table.works.pop(key)
             self.leasing.revoke(work, drain=True)
             work.run = None
             self.table.backlog.remove(work)
-        for where in [where for where in self.table.bulk if where[0] == slot]:
-            for group in self.table.bulk.pop(where):
+        for batch in self.table.replicator.ledger(slot).batches:
+            for group in self.table.bulk.pop((slot, batch), ()):
                 self.leasing.revoke_bulk(group, self.table.mine[slot])
                 self.table.backlog.remove(group)
-        self._adopted = {where: parts for where, parts in self._adopted.items() if where[0] != slot}
+            self._adopted.pop((slot, batch), None)
         self.leasing.given_up(slot)
         self.table.leave(slot)
 
     def forget(self, slot: int, batches: Iterable[str]) -> None:
         """These batches left memory: they are over and archived, or were dropped."""
         names = set(batches)
-        for key in [key for key in self.table.works if key[0] == slot and key[1] in names]:
+        for key in [key for key in self.table.works.of_slot(slot) if key[1] in names]:
             work = self.table.works.pop(key)
             self.leasing.revoke(work, drain=False)
             work.run = None
@@ -257,7 +257,7 @@ class Steward:
                 elif index not in entry.done:
                     self._adopt_task(slot, name, index, raw, kinds)
         if entry.rivals:  # the spec may be another one now
-            for key in [key for key in self.table.works if key[:2] == (slot, name)]:
+            for key in [key for key in self.table.works.of_slot(slot) if key[1] == name]:
                 self._refresh(key)
         for group in self.table.bulk.get((slot, name), ()):
             group.drop_done(entry.done)
@@ -342,7 +342,7 @@ class Steward:
             self._queue(work)
         elif not work.scheduled and work.next_request() is None:
             self.table.backlog.remove(work)
-            del self.table.works[work.key]
+            self.table.works.pop(work.key)
 
     def _queue(self, work: TaskWork) -> None:
         if work.desired.paused:

@@ -14,6 +14,7 @@ from node.stewardship.bulk import BulkGroup
 from node.stewardship.hearing import Hearing
 from node.stewardship.ownership import Ownership, next_token
 from node.stewardship.work import TaskWork, WorkKey
+from node.stewardship.works import Works
 from sharding.key import TaskId
 from state import model
 from state.model import FIRST_RUN, Fact, Token
@@ -46,7 +47,7 @@ class Table:
         self.wall_ms = 0
         self.mine: dict[int, Token | None] = {}
         self._left: set[int] = set()
-        self.works: dict[WorkKey, TaskWork] = {}
+        self.works = Works()
         self.bulk: dict[tuple[int, str], list[BulkGroup]] = {}
         self.backlog = Backlog()
         self.effects: list[Effect] = []

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node import schedules
 from node.schedules import check_schedule, next_instant
 
 BERLIN = "Europe/Berlin"
@@ -54,7 +55,37 @@ def test_next_is_after_and_nothing_lies_between(schedule: str, timezone: str, na
     following = next_instant(schedule, timezone, after)
     assert following > after
     middle = after + (following - after) / 2
+    schedules._found.clear()
     assert next_instant(schedule, timezone, middle) == following
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(["*/20 * * * *", "30 2 * * *", "30 1 * * *", "0 0 1 * *", "15 3 * * 0", "59 23 31 12 *"]),
+    st.sampled_from(["UTC", BERLIN, "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu"]),
+    st.sampled_from(
+        ["2026-03-29T00:00", "2026-10-25T00:00", "2026-04-04T14:00", "2026-10-03T14:00", "2018-02-17T23:00"]
+    ),
+    st.lists(st.integers(-3_000, 3_000), min_size=2, max_size=12),
+)
+def test_what_is_remembered_is_what_would_be_found(
+    schedule: str, timezone: str, near: str, minutes: list[int]
+) -> None:
+    """In any order, around changes to and from summer time."""
+    schedules._found.clear()
+    for offset in minutes:
+        after = datetime.fromisoformat(near).replace(tzinfo=UTC) + timedelta(
+            minutes=offset, seconds=offset % 7
+        )
+        assert next_instant(schedule, timezone, after) == schedules._next_in_cron(schedule, timezone, after)
+
+
+def test_not_more_is_remembered_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "REMEMBERED", 5)
+    schedules._found.clear()
+    for minute in range(20):
+        next_instant(f"{minute} * * * *", "UTC", datetime(2026, 1, 1, tzinfo=UTC))
+        assert len(schedules._found) <= 5
 
 
 def test_intervals_are_anchored_to_the_epoch() -> None:
