@@ -354,7 +354,8 @@ class App:
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
             others = len(self.core.ownership.live() - {self.me})
-            self.solitude.look(boottime(), others=others, why=self.membership.failures)
+            known = self.membership
+            self.solitude.look(boottime(), others=others, why=known.failures, refusing=known.refusing)
             meta = self.presence.look(boottime())
             if self.membership.beat() or meta != said:
                 said = meta

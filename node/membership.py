@@ -143,6 +143,12 @@ class Membership:
         """Join addresses that were proposed and did not take us, with the reason, for people."""
         return self._driver_running().failures
 
+    @property
+    def refusing(self) -> list[str]:
+        """Names of the members that turned our key away when they were last dialled."""
+        entries = map(self._identity.roster.entry, sorted(self._driver_running().refusing))
+        return [entry.name or entry.id for entry in entries if entry is not None]
+
     def snapshot(self) -> dict[NodeId, Member]:
         """Everybody known, this node, the dead and the gone included."""
         return dict(self._driver_running().members)

@@ -25,7 +25,7 @@ from gossip.effects import (
     Send,
     Tick,
 )
-from gossip.identity import NodeId
+from gossip.identity import Boot, NodeId
 from gossip.member import LIVE, Member, State
 from gossip.swim import Swim
 from node.clock import boottime
@@ -62,7 +62,7 @@ Tell = Callable[[Changed | Conflict], None]
 
 
 class Driver:
-    """Made and used on the membership loop, but for `members` and `left`, which any thread may read."""
+    """Made and used on the membership loop, but for `members`, `refusing` and `left`, which any thread may read."""
 
     def __init__(self, context: SyncContext, identity: Identity, settings: Settings, tell: Tell) -> None:
         """Raises CannotBind, BadAddress, MetaTooLarge; then nothing is left open."""
@@ -93,6 +93,7 @@ class Driver:
             send=self._send_roster,
             live=self._live,
             protocol=lambda node: self._swim.members[node].meta.protocol,
+            lives=self._speaks_in,
             on_learned=self._learned,
             pause=settings.config.sync_interval / OFFERS_PER_SYNC,
         )
@@ -114,6 +115,7 @@ class Driver:
         self._unsubscribe: Callable[[], None] = lambda: None
         self.left = threading.Event()
         self.members: dict[NodeId, Member] = dict(self._swim.members)
+        self.refusing: frozenset[NodeId] = frozenset()
 
     def start(self) -> None:
         self._unsubscribe = self._roster.subscribe(self._roster_changed)
@@ -241,6 +243,8 @@ class Driver:
         self.handle(Lagged(seconds))
 
     def _received(self, sender: NodeId, payload: bytes) -> None:
+        if self.refusing:
+            self.refusing -= {sender}
         kind, body = payload[:2], payload[2:]
         if kind == SWIM:
             self.handle(Received(sender, body))
@@ -279,6 +283,10 @@ class Driver:
     def _live(self) -> list[NodeId]:
         me = self._identity.keys.id
         return sorted(id_ for id_, member in self._swim.members.items() if member.state in LIVE and id_ != me)
+
+    def _speaks_in(self, node: NodeId) -> Boot | None:
+        member = self._swim.members.get(node)
+        return member.boot if member is not None and member.state in LIVE else None
 
     def _changed(self, effect: Changed) -> None:
         self._tell(effect)
@@ -342,7 +350,7 @@ class Driver:
 
     def _met(self, answer: JoinAnswer) -> None:
         try:
-            self._roster.join(answer.roster)
+            self._spread.met(answer.roster)
         except BadRoster as error:
             log.warning("roster rejected", sender=answer.server.id, error=str(error))
             return
@@ -350,6 +358,7 @@ class Driver:
 
     def _turned_away(self, node: NodeId) -> None:
         """A member does not know our key: the news is still under way, or it lost its roster."""
+        self.refusing |= {node}
         entry = self._roster.entry(node)
         if entry is not None and entry.join:
             self._introductions.greet((entry.join,))

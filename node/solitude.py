@@ -1,7 +1,8 @@
-"""Whether a node that should have company has met nobody since its start, and what a person is told of it.
+"""Whether a node that should have company has none, and what a person is told of it.
 
-Such a node works: it may be the first of its mesh to come back. But it may as well have been given a wrong
-address, or the others have moved, and then it would go on alone, accept tasks, and say that it is ready.
+One that has met nobody since its start works: it may be the first of its mesh to come back. But it may as well have
+been given a wrong address, or the others have moved, and then it would go on alone, accept tasks, and say that it is
+ready. One that the others turn away has been revoked, as far as it can tell: nobody tells it so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,11 @@ REMEDY = (
     "It works alone until it meets one. If their addresses are others by now, start it with "
     "--seed HOST:PORT or --join TOKEN of one that runs"
 )
+REVOKED = (
+    "turn this node's key away: it was revoked (`collect token revoked` on one of them says whether). It works alone. "
+    "`collect token readmit-node NAME` on one of them takes it back; else stop it, and give it a new data directory "
+    "and a new token to join again"
+)
 
 log = get_logger(__name__)
 
@@ -23,24 +29,32 @@ log = get_logger(__name__)
 class Solitude:
     """`names`: of the other members on the roster with which it starts; `asked`: addresses that it was given.
 
-    `warning`: None while there is nothing to say. Once it has met somebody there never is.
+    `warning`: None while there is nothing to say. Once it has met somebody there is only where others turn it away.
     """
 
     def __init__(self, began: float, *, names: Sequence[str], asked: Sequence[str]) -> None:
         self._began, self._names, self._asked = began, names, asked
         self._met = not (names or asked)
+        self._refused = False
         self.warning: str | None = None
 
-    def look(self, now: float, *, others: int, why: Mapping[str, str]) -> None:
-        """`others`: live ones; `why`: addresses that were tried did not take it."""
+    def look(self, now: float, *, others: int, why: Mapping[str, str], refusing: Sequence[str] = ()) -> None:
+        """`others`: live ones; `why`: addresses that were tried did not take it; `refusing`: names of members that
+        turned it away when they were last dialled.
+        """
         self._met = self._met or others > 0
-        if self._met:
+        if not others and refusing:
+            self._say(f"the other members ({_some(refusing)}) {REVOKED}", anew=not self._refused)
+        elif self._met or now - self._began < ALONE_AFTER:
             self.warning = None
-        elif now - self._began >= ALONE_AFTER:
-            said = self.warning is not None
-            self.warning = _told(self._names, self._asked, why)
-            if not said:
-                log.warning(self.warning)
+        else:
+            self._say(_told(self._names, self._asked, why), anew=self.warning is None)
+        self._refused = not others and bool(refusing)
+
+    def _say(self, warning: str, *, anew: bool) -> None:
+        self.warning = warning
+        if anew:
+            log.warning(warning)
 
 
 def _told(names: Sequence[str], asked: Sequence[str], why: Mapping[str, str]) -> str:
