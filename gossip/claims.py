@@ -2,7 +2,8 @@
 
 One evil member cannot remove another that answers: a death that others tell is taken as a suspicion with the
 teller as its accuser, and each node's own timer decides, so the subject has the time to refute; that somebody left
-is believed from itself, or from two others; and nobody starts suspicions without end.
+is believed from itself, or from two others; a later life from itself (`gossip.lives`); and nobody starts suspicions
+without end.
 """
 
 import msgspec
@@ -13,6 +14,7 @@ from gossip.contacts import Contacts
 from gossip.core import Core
 from gossip.errors import Malformed
 from gossip.identity import Boot, NodeId
+from gossip.lives import Lives
 from gossip.member import LIVE, MAX_JUMP, Member, State, decode_meta, precedes
 from gossip.messages import Alive, Dead, Departed, Record, Suspect
 from gossip.suspicion import Suspicion
@@ -21,16 +23,17 @@ from gossip.suspicion import Suspicion
 class Claims:
     """Claims about others than this node. Every one raises Malformed if no correct node can have made it."""
 
-    def __init__(self, core: Core, contacts: Contacts) -> None:
+    def __init__(self, core: Core, contacts: Contacts, lives: Lives) -> None:
         self._core = core
         self._contacts = contacts
+        self._lives = lives
         self._suspicions: dict[NodeId, Suspicion] = {}
         self._allowances = Allowances(core.config.probe_interval)
         self._departing: dict[NodeId, tuple[int, NodeId]] = {}  # incarnation, who told it first
 
-    def alive(self, claim: Alive, now: float) -> None:
-        """Beats anything with a smaller incarnation, and
-        nothing else; a larger boot has larger incarnations.
+    def alive(self, claim: Alive, teller: NodeId, now: float) -> None:
+        """Beats anything with a smaller incarnation, and nothing else; a larger boot, if it is believed, has larger
+        incarnations.
         """
         known = self._core.table.members.get(claim.id)
         if known is not None:
@@ -41,6 +44,8 @@ class Claims:
             _plausible_rise(claim.boot, claim.incarnation, known)
         _plausible_life(claim)
         meta = decode_meta(claim.meta)
+        if not self._lives.believed(claim, teller, now):
+            return
         since = known.since if known is not None and known.state is State.ALIVE else now
         member = Member(claim.id, claim.boot, claim.incarnation, State.ALIVE, claim.address, meta, since)
         self._settle(member, claim.meta)
@@ -119,9 +124,10 @@ class Claims:
             return
         gone = record.state in (State.DEAD, State.LEFT)
         if gone and (known is None or known.state not in LIVE):
-            self._remember(record, known, now)
+            self._remember(record, known, sender, now)
             return
-        self.alive(Alive(record.id, record.boot, record.incarnation, record.address, record.meta), now)
+        claim = Alive(record.id, record.boot, record.incarnation, record.address, record.meta)
+        self.alive(claim, sender, now)
         if record.state is State.LEFT:
             self.departed(Departed(record.id, record.boot, record.incarnation), sender, now)
         elif record.state is State.DEAD:
@@ -149,6 +155,7 @@ class Claims:
     def reap(self, about: NodeId) -> None:
         """Gone for longer than the retention."""
         self._allowances.drop(about)
+        self._lives.drop(about)
         self._core.table.remove(about)
 
     def _this_life(self, about: NodeId, boot: Boot, incarnation: int) -> Member | None:
@@ -165,13 +172,20 @@ class Claims:
             self._core.timers.set(("suspicion", claim.id), due, span=suspicion.duration)
             self._core.tell(claim.id, claim, now)
 
-    def _remember(self, record: Record, known: Member | None, now: float) -> None:
+    def correct(self, member: Member) -> None:
+        """What was known of it was of another life than the one that it speaks in."""
+        before = self._core.table.members[member.id].state
+        self._settle(member, None)
+        self._core.changed(member, before)
+
+    def _remember(self, record: Record, known: Member | None, sender: NodeId, now: float) -> None:
         _plausible_life(record)
         age = min(record.age, self._core.config.retention)
         meta = decode_meta(record.meta)
         member = Member(
             record.id, record.boot, record.incarnation, record.state, record.address, meta, now - age
         )
+        self._lives.told(record.id, record.boot, sender)
         self._settle(member, record.meta)
         if known is None or not _looks_same(known, member):
             self._core.changed(member, None if known is None else known.state)

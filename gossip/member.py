@@ -2,6 +2,7 @@
 
 import enum
 import math
+import re
 
 import msgspec
 
@@ -16,6 +17,10 @@ MAX_JUMP = 2**20
 """The largest rise of an incarnation taken from one message;
 without a cap one liar takes away the room to refute.
 """
+
+
+_REGION = re.compile(r"^[a-z0-9]{1,9}\Z")
+"""Slots are numbered by it (`sharding.region`)."""
 
 
 class State(enum.StrEnum):
@@ -90,6 +95,8 @@ def decode_meta(encoded: bytes) -> Meta:
         raise Malformed(f"meta: {error}") from None
     if not 0 <= meta.weight < math.inf:
         raise Malformed(f"meta: weight {meta.weight}")
+    if _REGION.match(meta.region) is None:
+        raise Malformed(f"meta: region {meta.region!r}")
     return meta
 
 

@@ -11,7 +11,9 @@ from gossip.identity import Boot, NodeId
 from gossip.member import MAX_BOOT, META_BYTES, State
 
 Id = Annotated[NodeId, msgspec.Meta(min_length=1, max_length=64)]
-Address = Annotated[str, msgspec.Meta(min_length=1, max_length=262)]
+_ADDRESS = r"^(\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[^][\s:/;@*]+):[0-9]{1,5}\Z"
+Address = Annotated[str, msgspec.Meta(max_length=262, pattern=_ADDRESS)]
+"""host:port, IPv6 hosts in brackets: no correct node says another, and nobody could dial it."""
 Life = Annotated[Boot, msgspec.Meta(ge=0, le=MAX_BOOT)]
 Incarnation = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

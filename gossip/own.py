@@ -5,7 +5,8 @@ import msgspec
 from gossip.codec import encode, head
 from gossip.core import Core
 from gossip.errors import Malformed
-from gossip.identity import Boot
+from gossip.identity import Boot, NodeId
+from gossip.lives import Lives
 from gossip.member import MAX_JUMP, Member, Meta, State, encode_meta
 from gossip.messages import Alive, Departed
 
@@ -13,8 +14,9 @@ from gossip.messages import Alive, Departed
 class Own:
     """The subject of this node's own membership: the only one to raise its incarnation."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, lives: Lives) -> None:
         self._core = core
+        self._lives = lives
         self._addresses = [core.own.address]
 
     @property
@@ -46,33 +48,28 @@ class Own:
         core.tell(own.id, Departed(own.id, own.boot, own.incarnation), now)
         core.changed(core.own, own.state)
 
-    def accused(self, boot: Boot, incarnation: int, now: float) -> bool:
+    def accused(self, boot: Boot, incarnation: int, accuser: NodeId, now: float) -> bool:
         """Somebody holds us suspect, dead or left. Whether the accuser should be told our present Alive."""
         own = self._core.own
         if boot != own.boot or self.leaving:
-            if boot > own.boot:
-                self._core.conflict(own.id, (own.address,), boot, now)
+            self._lives.mine(boot, accuser, now)
             return False
         self._plausible(incarnation)
         if incarnation >= own.incarnation:
             self._refute(incarnation, now)
         return True
 
-    def described(self, claim: Alive, now: float) -> None:
+    def described(self, claim: Alive, teller: NodeId, now: float) -> None:
         """Somebody says we are alive: refuted where the
         facts are not ours, or newer than what we ever said.
         """
         core, own = self._core, self._core.own
-        if (
-            claim.boot < own.boot
-            or (claim.boot == own.boot and claim.incarnation < own.incarnation)
-            or self.leaving
-        ):
+        self._lives.mine(claim.boot, teller, now)
+        if claim.boot != own.boot or claim.incarnation < own.incarnation or self.leaving:
             return
-        foreign = claim.address not in self._addresses
-        if claim.boot > own.boot or foreign:
+        if claim.address not in self._addresses:
             told = core.conflict(own.id, (own.address, claim.address), claim.boot, now)
-            if claim.boot == own.boot and told and claim.incarnation > own.incarnation:
+            if told and claim.incarnation > own.incarnation:
                 # Not more often than the conflict is told: two doubles would outbid each other without end.
                 self._plausible(claim.incarnation)
                 self._refute(claim.incarnation, now)

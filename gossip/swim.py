@@ -8,7 +8,7 @@ import msgspec
 
 from gossip import sync
 from gossip.claims import Claims
-from gossip.codec import unpack
+from gossip.codec import Packet, unpack
 from gossip.config import SwimConfig
 from gossip.contacts import Contacts
 from gossip.core import Core
@@ -29,6 +29,7 @@ from gossip.effects import (
 )
 from gossip.errors import Malformed
 from gossip.identity import Boot, NodeId
+from gossip.lives import Lives
 from gossip.member import LIVE, MAX_BOOT, Member, Meta, State, encode_meta, first_incarnation
 from gossip.messages import (
     Ack,
@@ -81,9 +82,10 @@ class Swim:
             raise ValueError(f"boot is {boot}; it must be from 0 to {MAX_BOOT}")
         own = Member(me, boot, first_incarnation(boot), State.ALIVE, address, meta, 0.0)
         self._core = Core(own, encode_meta(meta), config, rng)
-        self._own = Own(self._core)
+        self._lives = Lives(self._core)
+        self._own = Own(self._core, self._lives)
         self._contacts = Contacts(self._core)
-        self._claims = Claims(self._core, self._contacts)
+        self._claims = Claims(self._core, self._contacts, self._lives)
         self._prober = Prober(self._core, self._claims)
         self._first_contacts = list(contacts)
         self._started = False
@@ -170,6 +172,7 @@ class Swim:
         if sender == core.me:
             core.conflict(core.me, (core.own.address, packet.address), packet.boot, now)
             return
+        self._lived(sender, packet, now)
         known = core.table.members.get(sender)
         if known is not None and known.incarnation == packet.incarnation:
             self._claims.located(known, packet.address, now)
@@ -184,6 +187,13 @@ class Swim:
                 self.rejected += 1
         if accused:
             core.send(sender, packet.address, self._own.encoded())
+
+    def _lived(self, sender: NodeId, packet: Packet, now: float) -> None:
+        """Which life it speaks in, before what it says."""
+        if (denied := self._lives.denied(sender, packet, now)) is not None:
+            self._claims.correct(denied)
+        if (rumour := self._lives.confirmed(sender, packet)) is not None:
+            self._claims.alive(rumour, sender, now)
 
     def _heard(self, sender: NodeId, address: str, message: Message, now: float) -> bool:
         """Whether the sender believes ill of us and should hear our present Alive at once."""
@@ -213,9 +223,9 @@ class Swim:
         mine = claim.id == self._core.me
         match claim:
             case Alive():
-                (self._own.described if mine else self._claims.alive)(claim, now)
+                (self._own.described if mine else self._claims.alive)(claim, sender, now)
             case Suspect() | Dead() | Departed() if mine:
-                return self._own.accused(claim.boot, claim.incarnation, now)
+                return self._own.accused(claim.boot, claim.incarnation, sender, now)
             case Suspect():
                 self._claims.suspect(claim, sender, now)
             case Dead():
@@ -231,18 +241,19 @@ class Swim:
         for record in records:
             try:
                 if record.id == self._core.me:
-                    accused = self._mirrored(record, now)
+                    accused = self._mirrored(record, sender, now)
                 elif record.id not in self._core.forgotten:
                     self._claims.record(record, sender, now)
             except Malformed:
                 self.rejected += 1
         return accused
 
-    def _mirrored(self, record: Record, now: float) -> bool:
+    def _mirrored(self, record: Record, sender: NodeId, now: float) -> bool:
         """What the other believes of us; whether that is ill."""
-        accused = record.state is not State.ALIVE and self._own.accused(record.boot, record.incarnation, now)
+        ill = record.state is not State.ALIVE
+        accused = ill and self._own.accused(record.boot, record.incarnation, sender, now)
         claim = Alive(record.id, record.boot, record.incarnation, record.address, record.meta)
-        self._own.described(claim, now)
+        self._own.described(claim, sender, now)
         return accused
 
     def _tick(self, now: float) -> None:
@@ -292,6 +303,8 @@ class Swim:
                 self._seek(member, now)
             case "reap":
                 self._claims.reap(member)
+            case "outlived":
+                self._lives.judge(now)
             case "leave":
                 self._core.broadcasts.drop(self._core.me)
 

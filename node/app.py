@@ -189,8 +189,7 @@ class App:
         names = [each.name for each in others if not each.revoked]
         asked, address = (*start.addresses, *mesh.seeds), self.membership.address
         self.solitude = Solitude(boottime(), names=names, asked=asked, address=address)
-        advertise = mesh.advertise is not None
-        self.whereabouts = Whereabouts(address, bind=mesh.bind.host, advertise=advertise)
+        self.whereabouts = Whereabouts(address, bind=mesh.bind.host, advertise=mesh.advertise is not None)
         self.overview.own = lambda: [self.solitude.warning, self.whereabouts.warning]
 
     def _open_core(self, me: NodeId, boot: Boot) -> None:
@@ -359,9 +358,11 @@ class App:
             if not self.presence.compared:
                 self.presence.compared = self._compared(boottime() - began)
             others = len(self.core.ownership.live() - {self.me})
-            failures = self.seeds.failures | self.membership.failures
-            self.solitude.look(boottime(), others=others, why=failures, welcomed=self.membership.welcomed)
-            meta = self.presence.look(boottime(), self.membership.heard)
+            known, failures = self.membership, self.seeds.failures | self.membership.failures
+            self.solitude.look(
+                boottime(), others=others, why=failures, welcomed=known.welcomed, refusing=known.refusing
+            )
+            meta = self.presence.look(boottime(), known.heard)
             if self.membership.beat() or meta != said:
                 said = meta
                 self.membership.set_meta(meta)

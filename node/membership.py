@@ -151,7 +151,13 @@ class Membership:
     @property
     def welcomed(self) -> str:
         """The join address of another node that last took us in; "" before."""
-        return self._driver_running().welcomed
+        return self._driver_running().introductions.welcomed
+
+    @property
+    def refusing(self) -> list[str]:
+        """Names of the members that turned our key away when they were last dialled."""
+        entries = map(self._identity.roster.entry, sorted(self._driver_running().refusing))
+        return [entry.name or entry.id for entry in entries if entry is not None]
 
     def snapshot(self) -> dict[NodeId, Member]:
         """Everybody known, this node, the dead and the gone included."""

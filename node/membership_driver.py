@@ -25,7 +25,7 @@ from gossip.effects import (
     Send,
     Tick,
 )
-from gossip.identity import NodeId
+from gossip.identity import Boot, NodeId
 from gossip.member import LIVE, Member, State
 from gossip.swim import Swim
 from node.clock import boottime
@@ -62,7 +62,8 @@ Tell = Callable[[Changed | Conflict], None]
 
 
 class Driver:
-    """Made and used on the membership loop, but for `members`, `heard` and `left`, which any thread may read."""
+    """Made and used on the membership loop, but for `members`, `heard`, `refusing` and `left`, which any thread may
+    read."""
 
     def __init__(self, context: SyncContext, identity: Identity, settings: Settings, tell: Tell) -> None:
         """Raises CannotBind, BadAddress, MetaTooLarge; then nothing is left open."""
@@ -77,7 +78,7 @@ class Driver:
             self._open(context, settings, opening)
             self._swim = self._machine(settings)
             self._stack = opening.pop_all()
-        self._introductions = Introductions(
+        self.introductions = Introductions(
             context,
             identity.ring,
             pair=identity.keys.pair,
@@ -93,6 +94,7 @@ class Driver:
             send=self._send_roster,
             live=self._live,
             protocol=lambda node: self._swim.members[node].meta.protocol,
+            lives=self._speaks_in,
             on_learned=self._learned,
             pause=settings.config.sync_interval / OFFERS_PER_SYNC,
         )
@@ -116,6 +118,7 @@ class Driver:
         self._unsubscribe: Callable[[], None] = lambda: None
         self.left = threading.Event()
         self.members: dict[NodeId, Member] = dict(self._swim.members)
+        self.refusing: frozenset[NodeId] = frozenset()
 
     def start(self) -> None:
         self._unsubscribe = self._roster.subscribe(self._roster_changed)
@@ -140,7 +143,7 @@ class Driver:
         self._unsubscribe()
         self.alarm.cancel()
         self._spread.close()
-        await self._introductions.close()
+        await self.introductions.close()
         self._stack.close()
         self._save(self._swim.contacts())
 
@@ -174,7 +177,7 @@ class Driver:
             return
         there = {member.meta.join for member in self._swim.members.values() if member.state in LIVE}
         if there.isdisjoint(addresses):
-            self._introductions.greet(addresses, guess=guess)
+            self.introductions.greet(addresses, guess=guess)
 
     @property
     def refused(self) -> int:
@@ -183,12 +186,7 @@ class Driver:
     @property
     def failures(self) -> dict[str, str]:
         """Join addresses that were proposed and did not take us, with the reason."""
-        return dict(self._introductions.failures)
-
-    @property
-    def welcomed(self) -> str:
-        """The join address of another node that last took us in; "" before."""
-        return self._introductions.welcomed
+        return dict(self.introductions.failures)
 
     async def keep_saved(self) -> None:
         """Put contacts and roster on disk soon after they changed, off this loop; ends by cancellation.
@@ -249,6 +247,8 @@ class Driver:
 
     def _received(self, sender: NodeId, payload: bytes) -> None:
         self.heard = boottime()
+        if self.refusing:
+            self.refusing -= {sender}
         kind, body = payload[:2], payload[2:]
         if kind == SWIM:
             self.handle(Received(sender, body))
@@ -287,6 +287,10 @@ class Driver:
     def _live(self) -> list[NodeId]:
         me = self._identity.keys.id
         return sorted(id_ for id_, member in self._swim.members.items() if member.state in LIVE and id_ != me)
+
+    def _speaks_in(self, node: NodeId) -> Boot | None:
+        member = self._swim.members.get(node)
+        return member.boot if member is not None and member.state in LIVE else None
 
     def _changed(self, effect: Changed) -> None:
         self._tell(effect)
@@ -350,7 +354,7 @@ class Driver:
 
     def _met(self, answer: JoinAnswer) -> None:
         try:
-            self._roster.join(answer.roster)
+            self._spread.met(answer.roster)
         except BadRoster as error:
             log.warning("roster rejected", sender=answer.server.id, error=str(error))
             return
@@ -358,9 +362,10 @@ class Driver:
 
     def _turned_away(self, node: NodeId) -> None:
         """A member does not know our key: the news is still under way, or it lost its roster."""
+        self.refusing |= {node}
         entry = self._roster.entry(node)
         if entry is not None and entry.join:
-            self._introductions.greet((entry.join,))
+            self.introductions.greet((entry.join,))
 
     def _save(self, contacts: list[tuple[NodeId, str]]) -> None:
         with self._saving:

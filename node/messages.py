@@ -5,12 +5,13 @@ What may change between versions: `gossip.versions`.
 """
 
 import zlib
-from typing import Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 import msgspec
 
 from node.execution.jobs import Job, JobKey, Report
 from node.leases.wire import Ask, PlainMap, Promise, Told
+from sharding.region import REGION
 
 VERSION = 1
 PACKED = 2
@@ -103,9 +104,9 @@ class Facts(Message, frozen=True, array_like=True):
     version: str
     paused: bool = False
     load: dict[str, float] = {}
-    region: str = ""
+    region: Annotated[str, msgspec.Meta(pattern=REGION.pattern + "|^\\Z")] = ""
     zone: str = ""
-    holds: list[str] = []
+    holds: list[Annotated[str, msgspec.Meta(pattern=REGION.pattern)]] = []
 
 
 class Lease(Message, frozen=True, array_like=True):

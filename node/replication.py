@@ -24,6 +24,7 @@ from node import messages
 from node.comparing import Comparing, Overlap
 from node.effects import Append, Effect, Resend, Send, SendBase, Settled
 from node.lag import Lag
+from node.stewardship.specs import check
 from node.ticket import Ticket
 from sharding.placement import Placement
 from sharding.region import valid
@@ -92,7 +93,7 @@ class Replicator:
     def ledger(self, slot: int) -> Ledger:
         found = self.ledgers.get(slot)
         if found is None:
-            found = self.ledgers[slot] = Ledger(slot, self._client_id)
+            found = self.ledgers[slot] = Ledger(slot, self._client_id, check)
         return found
 
     def peers(self, slot: int) -> list[NodeId]:

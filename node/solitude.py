@@ -1,8 +1,9 @@
-"""Whether a node that should have company has met nobody since its start, and what a person is told of it.
+"""Whether a node that should have company has none, and what a person is told of it.
 
-Such a node works: it may be the first of its mesh to come back. But it may as well have been given a wrong
-address, or the others have moved, or it was taken in and nobody can dial it; then it would go on alone, accept
-tasks, and say that it is ready.
+One that has met nobody since its start works: it may be the first of its mesh to come back. But it may as well have
+been given a wrong address, or the others have moved, or it was taken in and nobody can dial it; then it would go on
+alone, accept tasks, and say that it is ready. One that the others turn away has been revoked, as far as it can tell:
+nobody tells it so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,11 @@ REMEDY = (
     "It works alone until it meets one. If their addresses are others by now, start it with "
     "--seed HOST:PORT or --join TOKEN of one that runs"
 )
+REVOKED = (
+    "turn this node's key away: it was revoked (`collect token revoked` on one of them says whether). It works alone. "
+    "`collect token readmit-node NAME` on one of them takes it back; else stop it, and give it a new data directory "
+    "and a new token to join again"
+)
 
 log = get_logger(__name__)
 
@@ -29,7 +35,7 @@ class Solitude:
     """`names`: of the other members on the roster with which it starts; `asked`: addresses that it was given;
     `address`: where it says that others reach it.
 
-    `warning`: None while there is nothing to say. Once it has met somebody there never is.
+    `warning`: None while there is nothing to say. Once it has met somebody there is only where others turn it away.
     """
 
     def __init__(
@@ -37,7 +43,7 @@ class Solitude:
     ) -> None:
         self._names, self._asked, self._address = names, asked, address
         self._since = began if names or asked else None
-        self._met = False
+        self._met = self._refused = False
         self.warning: str | None = None
 
     @property
@@ -45,20 +51,34 @@ class Solitude:
         """Whether it has met somebody, or expects nobody."""
         return self._met or self._since is None
 
-    def look(self, now: float, *, others: int, why: Mapping[str, str], welcomed: str = "") -> None:
-        """`others`: live ones; `why`: addresses that were tried did not take it; `welcomed`: one that did."""
+    def look(
+        self,
+        now: float,
+        *,
+        others: int,
+        why: Mapping[str, str],
+        welcomed: str = "",
+        refusing: Sequence[str] = (),
+    ) -> None:
+        """`others`: live ones; `why`: addresses that were tried did not take it; `welcomed`: one that did;
+        `refusing`: names of members that turned it away when they were last dialled.
+        """
         self._met = self._met or others > 0
         if welcomed and self._since is None:
             self._since = now
-        if self.met:
+        if not others and refusing:
+            self._say(f"the other members ({_some(refusing)}) {REVOKED}", anew=not self._refused)
+        elif self._met or self._since is None or now - self._since < ALONE_AFTER:
             self.warning = None
-        elif self._since is not None and now - self._since >= ALONE_AFTER:
-            said = self.warning is not None
-            self.warning = (
-                _unreached(welcomed, self._address) if welcomed else _told(self._names, self._asked, why)
-            )
-            if not said:
-                log.warning(self.warning)
+        else:
+            told = _unreached(welcomed, self._address) if welcomed else _told(self._names, self._asked, why)
+            self._say(told, anew=self.warning is None)
+        self._refused = not others and bool(refusing)
+
+    def _say(self, warning: str, *, anew: bool) -> None:
+        self.warning = warning
+        if anew:
+            log.warning(warning)
 
 
 def _unreached(welcomed: str, address: str) -> str:

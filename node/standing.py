@@ -36,21 +36,9 @@ class Standing:
         return self.failure is not None
 
     def conflict(self, conflict: Conflict) -> None:
-        """Somebody else has our key, or had it.
-
-        Of two that were started in the same second, and so write under the same boot, the one with the larger
-        address goes, before what they write is mixed.
-        """
-        mine = conflict.id == self._core.me
-        if mine and conflict.boot > self._core.boot:
+        """Somebody else has our key, or had it."""
+        if conflict.id == self._core.me and conflict.boot > self._core.boot:
             self._outlived(conflict.boot)
-        elif mine and conflict.boot == self._core.boot and conflict.addresses[0] > conflict.addresses[-1]:
-            self._keep_boot(conflict.boot)
-            self._fail(
-                f"this node's key is used twice: a node with a copy of its data directory runs at "
-                f"{conflict.addresses[-1]}. This node has stopped; remove the copy that is not meant to run (each node "
-                "needs a data directory of its own), then start this one again"
-            )
         else:
             log.error(
                 "one node key is used twice; each node needs its own data directory", conflict=repr(conflict)

@@ -17,6 +17,8 @@ MAX_UPDATE = 1 << 20
 MAX_SLOT = 1 << 59
 """Slots are below: a region and a number (`sharding.region`)."""
 
+MAX_BOOT = (1 << 31) - 1
+
 Writer = NewType("Writer", str)
 """One life of one node, `<node id>.<boot>`: the author of facts."""
 
@@ -30,7 +32,11 @@ def writer_node(writer: Writer) -> NodeId:
 
 
 def writer_boot(writer: Writer) -> Boot:
-    return Boot(int(writer.partition(".")[2]))
+    """Raises ValueError where it names none."""
+    boot = int(writer.partition(".")[2])
+    if not 0 <= boot <= MAX_BOOT:
+        raise ValueError(f"boot {boot}")
+    return Boot(boot)
 
 
 class SegmentId(msgspec.Struct, frozen=True, array_like=True, order=True):

@@ -7,6 +7,7 @@ from state.entries import Batch, Outcome
 from state.envelope import SegmentId, Writer, writer_boot, writer_node
 from state.join import better_end
 from state.model import (
+    MAX_INDEX,
     Claim,
     Cleared,
     Finished,
@@ -21,11 +22,17 @@ from state.model import (
     Wish,
 )
 
-MAX_INDEX = (1 << 32) - 1
-"""Of a task in its batch: what a bitmap can hold; it takes larger numbers without a word, as others."""
-
 UNREADABLE = (msgspec.DecodeError, ValueError, IndexError, OverflowError, RecursionError)
 """What a value or key that no node writes raises when it is read or added; such a fact is passed over."""
+
+
+def specs_in(key: str, value: bytes, check: model.Check) -> list[bytes]:
+    """Of a part; none where it has been overwritten with what is none."""
+    try:
+        fact = model.decode(key, value, check)
+    except UNREADABLE:
+        return []
+    return fact.specs if isinstance(fact, Part) else []
 
 
 class Index:
@@ -79,8 +86,11 @@ class Index:
             for index in fact.indices:
                 batch.task(index).wishes.append(fact)
             return
-        run = batch.task(int(parts[2])).run(parts[3])
+        index = int(parts[2])
+        if not 0 <= index <= MAX_INDEX:
+            raise ValueError(f"task {index}; the last one may be {MAX_INDEX}")
         author = Writer(parts[4])
+        run = batch.task(index).run(parts[3])
         if isinstance(fact, RunFact):
             run.facts[author] = fact
         elif isinstance(fact, Plan):

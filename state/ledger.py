@@ -16,7 +16,7 @@ from state.base import VERSION as BASE_VERSION
 from state.document import Document
 from state.entries import Batch
 from state.envelope import VERSION, BadEnvelope, Envelope, SegmentId, Writer
-from state.index import UNREADABLE, Index
+from state.index import UNREADABLE, Index, specs_in
 from state.model import Token
 from state.prepass import Item, Malformed, Shape, inspect
 
@@ -57,10 +57,10 @@ class _Segment:
 
 
 class Ledger:
-    """`client_id()` gives a fresh random 53-bit id for each document of this process."""
+    """`client_id()` gives a fresh random 53-bit id for each document of this process. `check`: see `model.decode`."""
 
-    def __init__(self, slot: int, client_id: Callable[[], int]) -> None:
-        self.slot = slot
+    def __init__(self, slot: int, client_id: Callable[[], int], check: model.Check = model.unchecked) -> None:
+        self.slot, self._check = slot, check
         self.heads: dict[Writer, int] = {}
         self.floors: dict[Writer, int] = {}
         self.growth = 0
@@ -86,8 +86,6 @@ class Ledger:
     @property
     def batches(self) -> dict[str, Batch]:
         return self._index.batches
-
-    # ---- writing
 
     def write(
         self, author: Writer, facts: Iterable[tuple[str | None, str, model.Fact]]
@@ -173,7 +171,7 @@ class Ledger:
         changes: list[Change] = []
         for key, value in raw:
             try:
-                fact = model.decode(key, value)
+                fact = model.decode(key, value, self._check)
                 if model.author_in(key) != envelope.author:
                     continue
                 self._add(envelope.segment, key, fact)
@@ -328,7 +326,7 @@ class Ledger:
             if place is None or place.seq >= fact.seq:
                 return None
         try:
-            decoded = model.decode(fact.key, fact.value)
+            decoded = model.decode(fact.key, fact.value, self._check)
             self._index.add(SegmentId(self.slot, author, 0), fact.key, decoded)
         except UNREADABLE:
             return None
@@ -377,11 +375,13 @@ class Ledger:
         return digest.digest()
 
     def spec(self, batch: str, index: int) -> bytes:
-        """The canonical spec as submitted. Raises KeyError."""
+        """The canonical spec as submitted, or `model.LOST`. Raises KeyError."""
         for start in sorted(self.batches[batch].parts, reverse=True):
             if start <= index < start + len(specs := self.specs(batch, start)):
                 return specs[index - start]
-        raise KeyError(index)
+        if index not in self.batches[batch].present:
+            raise KeyError(index)
+        return model.LOST
 
     def specs(self, batch: str, start: int) -> list[bytes]:
         """The specs of the part that begins at `start`; the last one asked for is kept decoded."""
@@ -391,7 +391,7 @@ class Ledger:
         if found is None:
             holder = self._segments.get(place.segment)
             value = (holder.document.get(key) if holder is not None else None) or self._kept[key]
-            found = model.decode(key, value).specs
+            found = specs_in(key, value, self._check)
             self._parts = {key: found}
         return found
 

@@ -15,7 +15,8 @@ MessagePack array of the struct named beside the key; fields are only ever added
     e|writer                          Claim      this writer stewards the slot
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import msgspec
 
@@ -27,12 +28,26 @@ begin with an
 instant.
 """
 
-Token = tuple[int, str, int]
+MAX_INDEX = (1 << 32) - 1
+"""Of a task in its batch: what a bitmap can hold; it takes larger numbers without a word, as others."""
+
+Index = Annotated[int, msgspec.Meta(ge=0, le=MAX_INDEX)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+Number = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
+"""Bounded, so that what is reckoned with them can be stored and sent as well."""
+
+Millis = Annotated[int, msgspec.Meta(ge=-62_135_596_800_000, le=253_402_300_799_999)]
+"""Unix time; of the years 1 to 9999."""
+
+Token = tuple[Whole, str, Whole]
 """`(epoch, node, boot)`."""
 
 NO_TOKEN: Token = (0, "", 0)
 
 MAX_RUN_NAME = 40
+
+LOST = b'{"sink":[{"plugin":"lost"}],"source":{"plugin":"lost"}}'
+"""What stands for a spec that its author has overwritten with what is none; a run of it fails."""
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True):
@@ -50,9 +65,9 @@ class Part(Fact, frozen=True, array_like=True):
 
     tenant: str
     key: str
-    created_ms: int
-    start: int
-    count: int
+    created_ms: Millis
+    start: Index
+    count: Whole
     specs: list[bytes]
     origin: str
     content: str = ""
@@ -65,14 +80,14 @@ class Group(Fact, frozen=True, array_like=True):
 
     state: str
     bits: bytes
-    read: int = 0
-    written: int = 0
-    skipped: int = 0
-    bytes: int = 0
+    read: Number = 0
+    written: Number = 0
+    skipped: Number = 0
+    bytes: Number = 0
 
 
 class Outcomes(Fact, frozen=True, array_like=True):
-    at_ms: int
+    at_ms: Millis
     groups: list[Group]
 
 
@@ -85,21 +100,21 @@ class Wish(Fact, frozen=True, array_like=True):
     run.
     """
 
-    revision: int
+    revision: Number
     kind: str
-    at_ms: int
-    indices: list[int]
+    at_ms: Millis
+    indices: list[Index]
     by: str = ""
     arguments: dict[str, Any] = {}
     run: str = ""
 
 
 class Totals(Fact, frozen=True, array_like=True):
-    read: int = 0
-    written: int = 0
-    skipped: int = 0
-    dead: int = 0
-    bytes: int = 0
+    read: Number = 0
+    written: Number = 0
+    skipped: Number = 0
+    dead: Number = 0
+    bytes: Number = 0
 
     def plus(self, other: "Totals") -> "Totals":
         return Totals(
@@ -123,18 +138,18 @@ class RunFact(Fact, frozen=True, array_like=True):
 
     token: Token
     state: str
-    scheduled_ms: int
-    started_ms: int
-    finished_ms: int = 0
+    scheduled_ms: Millis
+    started_ms: Millis
+    finished_ms: Millis = 0
     origin: str = ""
-    revision: int = 0
-    generation: int = 0
+    revision: Number = 0
+    generation: Number = 0
     totals: Totals = Totals()
     error: str = ""
     cursor: Any = None
     covered: list[tuple[Any, Any]] = []
     ranges: list[tuple[Any, Any]] = []
-    shards: dict[str, int] = {}
+    shards: dict[str, Number] = {}
     since: Any = None
     published: bool = False
 
@@ -162,13 +177,13 @@ class Live(Fact, frozen=True, array_like=True):
     token: Token
     state: str
     node: str = ""
-    attempt: int = 1
+    attempt: Number = 1
     position: Any = None
     totals: Totals = Totals()
     error: str = ""
     code: str = ""
-    at_ms: int = 0
-    retry_ms: int = 0
+    at_ms: Millis = 0
+    retry_ms: Millis = 0
     high: Any = None
 
 
@@ -185,11 +200,11 @@ class Ended(Fact, frozen=True, array_like=True):
     position: Any = None
     totals: Totals = Totals()
     node: str = ""
-    attempt: int = 1
+    attempt: Number = 1
     error: str = ""
     code: str = ""
     high: Any = None
-    at_ms: int = 0
+    at_ms: Millis = 0
 
 
 class Finished(Fact, frozen=True, array_like=True):
@@ -206,9 +221,9 @@ class Letter(Fact, frozen=True, array_like=True):
     step: str
     code: str
     reason: str
-    at_ms: int
+    at_ms: Millis
     record: Any
-    attempts: int = 1
+    attempts: Number = 1
 
 
 class Letters(Fact, frozen=True, array_like=True):
@@ -222,7 +237,7 @@ class Cleared(Fact, frozen=True, array_like=True):
 class Claim(Fact, frozen=True, array_like=True):
     """This writer stewards the slot from `epoch` on; the largest (epoch, node, boot) counts."""
 
-    epoch: int
+    epoch: Whole
 
 
 KINDS: dict[str, type[Fact]] = {
@@ -246,12 +261,23 @@ def encode(fact: Fact) -> bytes:
     return _encoder.encode(fact)
 
 
-def decode(key: str, value: bytes) -> Any:
-    """The fact under this key; raises ValueError for an unknown kind or a malformed value."""
+Check = Callable[[Fact], object]
+
+
+def unchecked(_: Fact) -> None:
+    """Any fact will do."""
+
+
+def decode(key: str, value: bytes, check: Check = unchecked) -> Any:
+    """The fact under this key; raises ValueError for an unknown kind or a malformed value. `check` raises likewise for
+    what nobody here could use.
+    """
     decoder = _decoders.get(key[:1])
     if decoder is None:
         raise ValueError(f"fact of unknown kind: {key[:40]!r}")
-    return decoder.decode(value)
+    fact = decoder.decode(value)
+    check(fact)
+    return fact
 
 
 def key_of(kind: str, *parts: object) -> str:

@@ -4,19 +4,25 @@ A spec holds `{secret = "NAME"}`. The value is the environment's `COLLECT_SECRET
 `secrets/NAME` in the data directory, which only its owner may read.
 """
 
+import base64
 import contextlib
+import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from plugins.api import Permanent, Retryable
 from plugins.options import MASK
 
 PREFIX = "COLLECT_SECRET_"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+TELLING = 4
+"""Characters of a secret that tell something of it; shorter pieces are in every text."""
 
 
 class Secrets:
@@ -72,10 +78,38 @@ def _refusal(message: str) -> Retryable:
 
 
 def scrub(text: str, values: Iterable[str]) -> str:
-    """`text` without any of the secret values; the longest first, lest a part of one stays."""
-    for value in sorted(values, key=lambda item: (-len(item), item)):
-        text = text.replace(value, MASK)
+    """`text` without any of the secret values, also as they stand in an address, in JSON, in other case or within
+    Base64 (`Authorization: Basic`), and without the beginning of one where the text was cut.
+    """
+    secrets = frozenset(values)
+    if not secrets:
+        return text
+    text = _everywhere(secrets).sub(MASK, text)
+    for value in secrets:
+        for length in range(min(len(value) - 1, len(text)), TELLING - 1, -1):
+            if text.endswith(value[:length]):
+                return text[:-length] + MASK
     return text
+
+
+@lru_cache(maxsize=64)
+def _everywhere(values: frozenset[str]) -> re.Pattern[str]:
+    """All forms of all values; the longest first, lest a part of one stays."""
+    forms = {form for value in values for form in _forms(value)}
+    return re.compile("|".join(sorted(forms, key=lambda form: (-len(form), form))))
+
+
+def _forms(value: str) -> Iterator[str]:
+    address = {quote(value), quote(value, safe=""), quote_plus(value)}
+    for form in {value, *address, json.dumps(value)[1:-1], repr(value)[1:-1]}:
+        yield f"(?i:{re.escape(form)})" if len(form) > TELLING else re.escape(form)
+    data = value.encode("utf-8", "surrogatepass")
+    for before in range(3):  # of the bytes that stand before it within a group of three
+        known = (before + len(data)) // 3 * 4
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            inner = encode(b"\0" * before + data).decode()[(0, 2, 3)[before] : known]
+            if len(inner) > TELLING:
+                yield re.escape(inner)
 
 
 def clean(text: str) -> str:

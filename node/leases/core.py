@@ -148,7 +148,9 @@ class Leases:
         """An executor asks for how long it may go on; `strays`: of its jobs those that another may run."""
         self._now = now
         at = {key: task.slot for key in asked.jobs if (task := parse(key.task)) is not None}
-        only_strays = {at[key] for key in strays} - {slot for key, slot in at.items() if key not in strays}
+        only_strays = {at[key] for key in strays if key in at} - {
+            slot for key, slot in at.items() if key not in strays
+        }
         granted = self.keeper.grant(sender, [slot for slot in asked.slots if slot not in only_strays], now)
         self._outbox.append(Send(sender, messages.PauseTold(asked.stamp, granted, strays)))
 

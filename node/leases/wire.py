@@ -1,12 +1,16 @@
 """What voters keep and what leases say on the wire: plain data, shared by the messages and the cores."""
 
+from typing import Annotated
+
 import msgspec
 
 LeaseToken = tuple[int, str, int]
 """`(epoch, writer, boot)`."""
 
-PlainMap = list[tuple[str, float, str]]
-"""The candidates of a map: (node, weight, zone), sorted."""
+Weight = Annotated[float, msgspec.Meta(ge=0, le=1000)]
+Place = Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]{1,9}/)?[^/]{0,64}\Z")]
+PlainMap = list[tuple[str, Weight, Place]]
+"""The candidates of a map: (node, weight, zone), sorted; the region before the zone where it is not the default one."""
 
 
 class Promise(msgspec.Struct, frozen=True, array_like=True, tag=0):

@@ -15,6 +15,11 @@ from pathlib import Path
 from node.security.keys import ClusterKey, store_cluster_key, unpack_cluster_key
 from node.security.roster import BadRoster
 
+MAX_AHEAD = 64
+LEAP_PAUSE = 1.0
+"""Generations that a member may have missed, and seconds between two such leaps: a member that makes keys up needs
+two years to come to the last generation (2^32), after which none could replace its key."""
+
 
 class KeyRing:
     """`data_dir`: where `save` puts the key. `on_change`: told of each replacement."""
@@ -22,6 +27,7 @@ class KeyRing:
     def __init__(self, key: ClusterKey, data_dir: Path | None = None) -> None:
         self.current = key
         self._data_dir = data_dir
+        self._leapt = float("-inf")
         self.on_change: Callable[[ClusterKey], None] = lambda _: None
 
     def rotate(self) -> ClusterKey:
@@ -29,8 +35,10 @@ class KeyRing:
         self._replace(self.current.rotated())
         return self.current
 
-    def join(self, packed: bytes) -> bool:
-        """Go by this key if it is the later one; whether it was. Raises BadRoster."""
+    def join(self, packed: bytes, now: float) -> bool:
+        """Go by this key if it is the later one; whether it was. Raises BadRoster, also for more than one generation
+        ahead where that was so less than `LEAP_PAUSE` seconds ago: it will be offered again.
+        """
         try:
             key = unpack_cluster_key(packed)
         except ValueError as error:
@@ -38,6 +46,11 @@ class KeyRing:
         if key.mesh_id != self.current.mesh_id:
             raise BadRoster("a cluster key of another mesh")
         later = key.replaces(self.current)
+        ahead = key.generation - self.current.generation
+        if ahead > 1:
+            if ahead > MAX_AHEAD or abs(now - self._leapt) < LEAP_PAUSE:
+                raise BadRoster(f"a cluster key {ahead} generations ahead")
+            self._leapt = now
         if later:
             self._replace(key)
         return later

@@ -11,6 +11,7 @@ take a lock. Listeners are called on the writing thread, after the swap.
 """
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ MAX_ENTRIES = 4096
 BUCKETS = 16
 MAX_NAME = 63
 MAX_BOOT = 1 << 31
+_Z85 = re.compile(rb"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%%$#]{%d}" % KEY_LENGTH)
 
 
 class BadRoster(Exception):
@@ -72,9 +74,10 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     def check(self) -> None:
         """Raises BadRoster."""
         sound = (
-            len(self.public_key) == KEY_LENGTH
+            _Z85.fullmatch(self.public_key) is not None
             and 0 <= self.boot < MAX_BOOT
             and len(self.name) <= MAX_NAME
+            and (self.name.isprintable() or not self.name)
             and 0 <= self.verdicts < MAX_BOOT
         )
         if not sound:
@@ -188,10 +191,29 @@ class Roster:
                 raise BadRoster(f"a roster holds at most {MAX_ENTRIES} nodes")
             if changed:
                 self.view = View(held)
+        return self._told(changed)
+
+    def _told(self, changed: set[NodeId]) -> frozenset[NodeId]:
         if changed:
             for listener in self._listeners:
                 listener(frozenset(changed))
         return frozenset(changed)
+
+    def correct(self, entries: Iterable[Entry]) -> frozenset[NodeId]:
+        """Take these facts, which the nodes state themselves, also where others have told later ones; the ids that
+        changed. No verdict is undone.
+        """
+        with self._lock:
+            held, changed = dict(self.view.entries), set()
+            for entry in entries:
+                known = held.get(entry.id)
+                if known is not None and entry.boot < known.boot:
+                    entry.check()
+                    held[entry.id] = entry.judged(max(known.judgement, entry.judgement))
+                    changed.add(entry.id)
+            if changed:
+                self.view = View(held)
+        return self._told(changed)
 
     def revoke(self, node: NodeId) -> bool:
         """Refuse this node from now on. False: it is not listed, or is revoked."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from structlog import get_logger
 
-from gossip.identity import NodeId
+from gossip.identity import Boot, NodeId
 from gossip.versions import OLDEST, PROTOCOL
 from node.security.exchange import SINCE, Exchange, ticket_news
 from node.security.keyring import KeyRing
-from node.security.roster import BadRoster, Roster
+from node.security.roster import BadRoster, Entry, Roster
 from node.security.tickets import Ticket, Tickets
 
 ASK_PAUSE = 0.05  # seconds between two rounds of asking for keys we lack
@@ -26,7 +26,8 @@ SendTo = Callable[[NodeId, bytes], None]
 class Spread:
     """`send`: best effort; `live`: the other live members, sorted; `pause`: seconds between two offers.
 
-    `protocol`: what a member speaks. `on_learned`: called with the ids whose entries another member brought.
+    `protocol`: what a member speaks. `lives`: see `Exchange`. `on_learned`: called with the ids whose entries another
+    member brought.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class Spread:
         on_learned: Callable[[frozenset[NodeId]], None],
         pause: float,
         protocol: Callable[[NodeId], int] = lambda _: PROTOCOL,
+        lives: Callable[[NodeId], Boot | None] = lambda _: None,
     ) -> None:
         self._roster = roster
-        self._exchange = Exchange(roster, tickets, ring)
+        self._exchange = Exchange(roster, tickets, ring, lives)
         self._rng = rng
         self._send = send
         self._live = live
@@ -76,6 +78,10 @@ class Spread:
         if changed:
             self._on_learned(changed)
 
+    def met(self, entries: Iterable[Entry]) -> None:
+        """A member's join socket has told us the roster. Raises BadRoster."""
+        self._exchange.take(entries)
+
     def news(self, ids: Iterable[NodeId]) -> None:
         """Tell all live members of entries that changed here."""
         self._tell(self._exchange.news(ids))
@@ -86,7 +92,7 @@ class Spread:
 
     def key_news(self) -> None:
         """Tell all live members the key that counts now."""
-        self._tell([self._exchange.key_news()], since=SINCE)
+        self._tell(self._exchange.key_news(), since=SINCE)
 
     def _tell(self, messages: Iterable[bytes], *, since: int = OLDEST) -> None:
         told = [node for node in self._live() if self._protocol(node) >= since]

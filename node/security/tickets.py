@@ -31,6 +31,7 @@ MAX_LIFE = 30 * 86_400
 KEPT = 7 * 86_400
 """Seconds after its expiry for which a ticket is remembered: a cut longer than that hides a double use."""
 MAX_CLAIMS = 2 * MAX_USES
+MAX_ID = 64
 SECRET_LENGTH = 16
 VERIFIER_LENGTH = 32
 
@@ -86,9 +87,10 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         sound = (
             len(self.verifier) == VERIFIER_LENGTH
             and 1 <= self.uses <= MAX_USES
+            and _id(self.issuer)
             and len(self.used) <= MAX_CLAIMS
             and 0 <= self.expires <= now + 2 * MAX_LIFE
-            and all(0 <= at < 1 << 53 and len(node) <= 64 for node, at in self.used)
+            and all(0 <= at < 1 << 53 and _id(node) for node, at in self.used)
         )
         if not sound:
             raise BadRoster("a join ticket out of bounds")
@@ -175,6 +177,7 @@ class Tickets:
         for ticket in tickets:
             ticket.check(now)
             after = held.get(ticket.verifier, ticket).joined(ticket)
+            after.check(now)
             if _remembered(after, now) and after != held.get(ticket.verifier):
                 held[ticket.verifier] = after
                 changed.append(after)
@@ -198,6 +201,10 @@ class Tickets:
 
 def verifier_of(secret: bytes) -> bytes:
     return hashlib.blake2b(secret, digest_size=VERIFIER_LENGTH, person=b"join-ticket").digest()
+
+
+def _id(node: NodeId) -> bool:
+    return len(node) <= MAX_ID and node.isascii()
 
 
 def _remembered(ticket: Ticket, now: float) -> bool:

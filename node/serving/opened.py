@@ -4,13 +4,14 @@ from pathlib import Path
 
 from node.api.problems import refuse
 from node.service import Refused
+from node.stewardship.specs import check
 from state.ledger import Ledger
 from state.storage.archive import REMEDY, Row, unpacked
 
 
 def opened(slot: int, row: Row) -> Ledger:
     """Raises Rotten."""
-    ledger = Ledger(slot, lambda: 1)
+    ledger = Ledger(slot, lambda: 1, check)
     ledger.thaw(unpacked(row.data))
     return ledger
 

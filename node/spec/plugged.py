@@ -4,13 +4,12 @@ The table of a source, sink or transform holds the plugin's options beside the h
 """
 
 import dataclasses
-import itertools
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from node.service import Facts
+from node.spec import paths as places
 from node.spec.fields import kind
 from node.spec.problems import MASK, Problems, shown
 from node.spec.raw import Plugged
@@ -18,9 +17,6 @@ from plugins.options import InvalidOption, OptionErrors, OptionProblem, decode, 
 from plugins.registry import Registry, UnknownPlugin, modes_of
 
 SINK_MODES = ("append", "replace", "upsert")
-DEFAULT_ROOT = "default"
-LOOKED_AT = 100
-"""files that a pattern matches; a submit does not wait for more to be looked at"""
 HOST_KEYS = {
     "source": frozenset({"plugin"}),
     "transform": frozenset({"plugin"}),
@@ -59,8 +55,7 @@ class PluginChecker:
                 _report(told, pointer, problems)
             return plugin
         self._check_secrets(plugin, given, pointer, problems)
-        if not placed:
-            self._check_paths(role, plugin, options, pointer, problems)
+        self._check_paths(role, plugin, options, pointer, problems, placed=placed)
         return plugin
 
     def check_source(self, table: Any, mode: str, problems: Problems, *, placed: bool) -> None:
@@ -127,25 +122,33 @@ class PluginChecker:
                     remedy=f"set COLLECT_SECRET_{name}, or write secrets/{name} in a node's data directory",
                 )
 
-    def _check_paths(self, role: str, plugin: Any, options: Any, pointer: str, problems: Problems) -> None:
+    def _check_paths(
+        self, role: str, plugin: Any, options: Any, pointer: str, problems: Problems, *, placed: bool
+    ) -> None:
         paths: Callable[[Any], tuple[str, ...]] | None = getattr(plugin, "paths", None)
         for path in paths(options) if paths is not None else ():
             place = f"{pointer}/path" if getattr(options, "path", None) == path else pointer
-            root, relative = split_path(path)
-            if root not in self.facts.roots:
+            root, relative = places.split_path(path)
+            if (excess := places.excess(relative)) is not None:
+                problems.add(place, excess, value=path, remedy="give a shorter one")
+            elif placed:
+                continue
+            elif root not in self.facts.roots:
                 self._unknown_root(root, path, place, problems)
-            elif outside(relative):
+            elif places.outside(relative):
                 problems.add(
                     place,
                     "lies outside its root",
                     value=path,
                     remedy="name it relative to a root: root:relative",
                 )
-            elif role == "source" and not self._exists(root, relative):
+            elif (folder := self.facts.folders.get(root)) is None:
+                continue
+            elif role == "source" and not places.exists(folder, relative):
                 problems.add(place, f"there is no such file in the root {root!r}", value=path)
             elif role == "source":
-                self._check_content(plugin, options, root, relative, pointer, problems)
-            elif role == "sink" and (obstacle := self._obstacle(root, relative)) is not None:
+                self._check_content(plugin, options, (folder, relative), pointer, problems)
+            elif role == "sink" and (obstacle := places.obstacle(folder, relative)) is not None:
                 problems.add(
                     place,
                     f"{obstacle} in the root {root!r} cannot be written by this node",
@@ -164,20 +167,21 @@ class PluginChecker:
         )
 
     def _check_content(
-        self, plugin: Any, options: Any, root: str, relative: str, pointer: str, problems: Problems
+        self, plugin: Any, options: Any, where: tuple[str, str], pointer: str, problems: Problems
     ) -> None:
-        """Has the plugin look at the files that are here; the first that it refuses is the one told."""
+        """Has the plugin look at the files that are here; the first that it refuses is the one told. `where`: folder
+        of the root, path in it.
+        """
         refuse: Callable[[Any, Path], None] | None = getattr(plugin, "refuse", None)
-        folder = self.facts.folders.get(root)
-        if refuse is None or folder is None:
+        if refuse is None:
             return
-        for file in _files(folder, relative):
+        for file in places.files(*where):
             try:
                 refuse(options, file)
             except InvalidOption as error:
                 problems.add(
                     f"{pointer}/{error.field}",
-                    f"{file.name} {error.message}" if _is_pattern(relative) else error.message,
+                    f"{file.name} {error.message}" if places.is_pattern(where[1]) else error.message,
                     value=getattr(options, error.field),
                     allowed=error.allowed,
                     remedy=error.remedy,
@@ -185,62 +189,6 @@ class PluginChecker:
                 return
             except OSError:
                 continue  # the run says so, and where
-
-    def _obstacle(self, root: str, relative: str) -> str | None:
-        """What keeps a sink from writing there: the nearest part of its path that exists, if not writable."""
-        folder = self.facts.folders.get(root)
-        if folder is None or "\0" in relative:
-            return None
-        place = Path(folder, relative)
-        while not place.exists() and place != Path(folder):
-            place = place.parent
-        return None if os.access(place, os.W_OK) else str(place.relative_to(folder))
-
-    def _exists(self, root: str, relative: str) -> bool:
-        """Whether a source is there; true where the root's folder is not known. Patterns need one match."""
-        folder = self.facts.folders.get(root)
-        if folder is None:
-            return True
-        if _is_pattern(relative):
-            return _any_match(folder, relative)
-        return os.path.exists(os.path.join(folder, relative))  # noqa: PTH110, PTH118 -- false for bad names too
-
-
-def _files(folder: str, relative: str) -> Iterator[Path]:
-    """The first files of a path or pattern, none that a link leads to outside of the folder."""
-    real = Path(folder).resolve()
-    try:
-        found = Path(folder).glob(relative) if _is_pattern(relative) else iter([Path(folder, relative)])
-        for file in itertools.islice(found, LOOKED_AT):
-            if file.is_file() and file.resolve().is_relative_to(real):
-                yield file
-    except (ValueError, OSError):
-        return
-
-
-def _is_pattern(relative: str) -> bool:
-    return any(mark in relative for mark in "*?[")
-
-
-def _any_match(folder: str, pattern: str) -> bool:
-    """Whether the pattern matches a file. What this cannot read, or would walk a tree for, is left to the plugin."""
-    if "**" in pattern or sum(any(mark in part for mark in "*?[") for part in pattern.split("/")) > 1:
-        return True
-    try:
-        return next(Path(folder).glob(pattern), None) is not None
-    except (ValueError, OSError):
-        return True
-
-
-def split_path(path: str) -> tuple[str, str]:
-    """("root", "relative") of "root:relative"; without a root it is the default one."""
-    root, colon, relative = path.partition(":")
-    return (root, relative) if colon and "/" not in root else (DEFAULT_ROOT, path)
-
-
-def outside(relative: str) -> bool:
-    """Whether a path leaves the folder that it is relative to."""
-    return relative.startswith("/") or "\0" in relative or ".." in relative.split("/")
 
 
 def _report(told: OptionProblem, pointer: str, problems: Problems) -> None:

@@ -9,6 +9,7 @@ from node.schema import Limits, Retry, TaskSpec
 from plugins import ordering
 from state.coverage import Interval, gaps
 from state.join import Desired
+from state.model import Fact, Part, Wish
 
 MAX_CONCURRENT_LIMITED = 8
 """Shards at once of a task with a rate and no concurrency limit; each gets an equal part of the rate."""
@@ -39,6 +40,23 @@ class Brief(msgspec.Struct):
 
 decode_brief = msgspec.json.Decoder(Brief).decode
 decode_spec = msgspec.json.Decoder(TaskSpec).decode
+
+
+def check(fact: Fact) -> None:
+    """Raises msgspec.DecodeError, ValueError, RecursionError for specs that nobody could run, and changes to none."""
+    if isinstance(fact, Part):
+        for spec in fact.specs:
+            decode_spec(spec)
+    elif isinstance(fact, Wish):
+        _check_wish(fact.arguments)
+
+
+def _check_wish(arguments: dict[str, Any]) -> None:
+    if isinstance(spec := arguments.get("spec"), bytes):
+        decode_spec(spec)
+    for name, shape in (("limits", Limits()), ("retry", Retry())):
+        if isinstance(changes := arguments.get(name), dict):
+            _merged(shape, changes)
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import socket
 
 import psutil
 
-MAX_LENGTH = 255
+MAX_LENGTH = 255  # bytes
 WILDCARDS = ("0.0.0.0", "::", "*")  # noqa: S104  these are recognised, not bound
 
 
@@ -33,7 +33,12 @@ def split(address: str) -> tuple[str, int]:
         and int(port) <= 65535
         and (":" in host) == bracketed
     )
-    if not sound or len(address) > MAX_LENGTH or not host.isprintable() or set(host) & set(" /;@"):
+    if (
+        not sound
+        or len(address.encode("utf-8", "replace")) > MAX_LENGTH
+        or not host.isprintable()
+        or set(host) & set(" /;@")
+    ):
         raise BadAddress(f"{address[:MAX_LENGTH]!r} is no address: expected host:port or [IPv6]:port")
     return host, int(port)
 

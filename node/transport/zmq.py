@@ -24,7 +24,7 @@ import zmq
 from gossip.identity import NodeId
 from node.security.keys import NodeKeys, Pair
 from node.security.roster import Roster
-from node.transport.addresses import split
+from node.transport.addresses import BadAddress, split
 from node.transport.backoff import Backoff
 from node.transport.base import (
     CONTROL_HWM,
@@ -213,19 +213,27 @@ class Plane:
             self.on_refused(node)
 
     def _dial(self, to: NodeId, address: str) -> _Link | None:
-        """Connect; None while a refusal is too recent. A refused peer at a new address is dialled at once."""
+        """Connect; None while a refusal is too recent, and for what is no address: others say where a node is. A
+        refused peer at a new address is dialled at once.
+        """
         moved = to in self._links
         if not moved and not self._refusals.ready(to, time.monotonic()):
             return None
-        host, _ = split(address)
+        try:
+            host, _ = split(address)
+        except BadAddress:
+            return None
         self._yield_address(address)
         self.disconnect(to)
         self._dialled += 1
         link = _Link(address, f"{to}#{self._dialled}".encode())
-        self._sender.curve_serverkey = self._roster.keys[to]
         self._sender.ipv6 = ":" in host
-        self._sender.setsockopt(zmq.CONNECT_ROUTING_ID, link.route)
-        self._sender.connect(f"tcp://{address}")
+        try:
+            self._sender.curve_serverkey = self._roster.keys[to]
+            self._sender.setsockopt(zmq.CONNECT_ROUTING_ID, link.route)
+            self._sender.connect(f"tcp://{address}")
+        except zmq.ZMQError:  # no host has such a name, or nobody such a key
+            return None
         self._links[to] = link
         return link
 

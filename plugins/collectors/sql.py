@@ -36,6 +36,10 @@ from plugins.collectors.files import MOST_SHARDS, Selection, check_field, range_
 from plugins.options import InvalidOption, nearest
 
 ROWID = "rowid"
+LONGEST = 1 << 26
+"""bytes of a row, as of a line of a file. SQLite itself makes values of 1 GB: one such in a page took 7.6 GB."""
+PAGE = 1 << 26
+"""bytes of the values of a page; where more come, pages get fewer rows"""
 
 
 class SqlOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -83,11 +87,18 @@ class SqlCollector:
         selection = selection_of(context)
         position = context.resume
         low, end = context.shard.start if position is None else position, context.shard.end
+        count = context.batch_records
         while True:
-            high = await asyncio.to_thread(source.next_key, low, end, context.batch_records)
+            high = await asyncio.to_thread(source.next_key, low, end, count)
             if high is None:
                 return
-            records, rejected = await asyncio.to_thread(source.page, low, high, selection)
+            try:
+                records, rejected = await asyncio.to_thread(source.page, low, high, selection)
+            except Wide:
+                if count == 1:
+                    raise
+                count = -(-count // 10)
+                continue
             yield Batch(
                 stream=self._options.stream,
                 records=records,
@@ -135,6 +146,10 @@ class Garbled(Permanent):
     """Some text is not UTF-8."""
 
 
+class Wide(Permanent):
+    """A page has more bytes than it may."""
+
+
 class Source:
     """One table or query over one read-only connection. Every error is a CollectError that names it."""
 
@@ -146,6 +161,7 @@ class Source:
             )
         self._busy = threading.Lock()
         self._db = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=30)
+        self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
         try:
             self._describe(options)
         except sqlite3.Error as error:
@@ -265,9 +281,21 @@ class Source:
         try:
             with self._busy:
                 self._db.text_factory = text
-                return self._db.execute(statement, values).fetchall()
+                return self._held(self._db.execute(statement, values))
         except sqlite3.Error as error:
             raise self._failure(error) from error
+
+    def _held(self, rows: sqlite3.Cursor) -> list[Any]:
+        found, size = list[Any](), 0
+        for row in rows:
+            size += sum(len(value) for value in row if isinstance(value, str | bytes))
+            if size > PAGE:
+                raise Wide(
+                    f"{self.name}: the rows of one key are larger than {PAGE} bytes; choose another key",
+                    code="source-refused",
+                )
+            found.append(row)
+        return found
 
     def _failure(self, error: sqlite3.Error) -> Exception:
         code = getattr(error, "sqlite_errorname", "")
@@ -275,6 +303,8 @@ class Source:
             return Retryable(f"{self.name}: {error}", code="source-busy")
         if str(error).startswith("Could not decode"):
             return Garbled(f"{self.name}: {error}", code="encoding")
+        if code == "SQLITE_TOOBIG":
+            return Permanent(f"{self.name}: a row is longer than {LONGEST} bytes", code="source-refused")
         return Permanent(f"{self.name}: {error}", code="source-refused")
 
 

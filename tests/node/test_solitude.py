@@ -57,3 +57,21 @@ def test_who_was_taken_in_and_is_never_reached_says_so() -> None:
     assert "mesh.advertise" in solitude.warning
     solitude.look(120.0, others=1, why={}, welcomed="10.0.0.1:8703")
     assert solitude.warning is None
+
+
+def test_whom_the_others_turn_away_is_told_once_that_it_was_revoked_and_what_to_do() -> None:
+    """It only saw them die, and a key that is wrong; it worked alone as if it were the whole mesh."""
+    solitude = Solitude(0.0, names=["b", "c"], asked=[])
+    solitude.look(1.0, others=2, why={}, refusing=["b"])
+    assert solitude.warning is None, "its key is still on the way to b"
+    with capture_logs() as told:
+        for second in range(30):
+            solitude.look(2.0 + second, others=0, why={}, refusing=["b", "c"])
+            assert solitude.warning is not None
+            assert solitude.warning.startswith(
+                "the other members (b, c) turn this node's key away: it was revoked"
+            )
+            assert "`collect token readmit-node NAME`" in solitude.warning
+    assert len(told) == 1
+    solitude.look(60.0, others=1, why={}, refusing=["c"])
+    assert solitude.warning is None

@@ -384,14 +384,3 @@ def test_of_very_many_errors_the_first_hundred_are_told() -> None:
 def test_a_list_of_sinks_is_bounded() -> None:
     assert "64" in errors({"sink": [GOOD["sink"]] * 65})["/sink"].message
     assert len(check({"sink": [GOOD["sink"]] * 64}).sink) == 64
-
-
-def test_a_pattern_that_walks_a_tree_is_left_to_the_plugin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = msgspec.structs.replace(facts(), folders={"default": str(tmp_path)})
-    for pattern in ("**/x", "a/**/**/x.csv", "*/*/x"):
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "glob", lambda *_: pytest.fail("the loop walks a tree"))
-            check({"source": {"plugin": "files", "path": pattern}}, known)
-    assert "/source/path" in errors({"source": {"plugin": "files", "path": "in*.csv"}}, known)

@@ -146,6 +146,11 @@ async def test_a_revoked_node_is_out_within_a_second_and_stays_out(tmp_path: Pat
             assert await seen(a, thief) is None
             await asyncio.sleep(0.1)
         assert "was revoked" in thief.log.read_text() or "turned the key away" in thief.log.read_text()
+
+        async def told() -> bool:
+            return "`collect token readmit-node NAME` on one of them takes it back" in thief.log.read_text()
+
+        await until(told, "the revoked node says what it can be, and the remedy", 20)
         await collect(b, "token", "readmit-node", thief.id)
         assert "nothing found" in await collect(b, "token", "revoked")
         await mesh.ready()

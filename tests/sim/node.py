@@ -62,6 +62,7 @@ class SimNode:
         hits: Counter[str],
     ) -> None:
         self.name = NodeId(name)
+        self.address = f"{name}:1"
         self.clock, self.network, self.sink = clock, network, sink
         self.rng = random.Random(f"{seed}:{name}")
         self.config, self.gossip_config = config, gossip
@@ -120,7 +121,7 @@ class SimNode:
         self._appends.clear()
         contacts = [(NodeId(a), b) for a, b in self.disk.content.contacts] or self.seeds
         self.swim = Swim(
-            me=self.name, boot=Boot(self.boot), address=self.name, meta=self._meta(), config=self.gossip_config,
+            me=self.name, boot=Boot(self.boot), address=self.address, meta=self._meta(), config=self.gossip_config,
             rng=self.rng, contacts=contacts,
         )  # fmt: skip
         self.core = Core(

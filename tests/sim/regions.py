@@ -63,7 +63,7 @@ class Planet:
         first = [self.of(region)[0] for region in regions]
         for node in self.world.members:
             node._watcher = reports
-            node.seeds = [(other.name, other.name) for other in first if other is not node]
+            node.seeds = [(other.name, other.address) for other in first if other is not node]
             node.start()
         self.world.eventually(60.0, checkers.members_agree)
         self.run(8.0)

@@ -128,7 +128,7 @@ class World:
     def _begin(self) -> None:
         first, second = self.members[:2]
         for node in self.members:
-            node.seeds = [(other.name, other.name) for other in (first, second) if other is not node]
+            node.seeds = [(other.name, other.address) for other in (first, second) if other is not node]
             node.start()
         self.clock.run_for(3.0)
 

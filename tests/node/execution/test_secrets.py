@@ -1,12 +1,16 @@
 """Secrets: where values come from, who may read them, and that they do not get out."""
 
+import json
+from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
 from node.execution.failures import LONGEST_MESSAGE, failure
 from node.execution.secrets import Secrets, scrub, scrub_record
 from plugins.api import Permanent, Retryable
+from plugins.options import MASK
 
 
 def test_values_come_from_the_environment_first_then_from_a_private_file(tmp_path: Path) -> None:
@@ -43,6 +47,46 @@ def test_scrubbing_takes_the_longest_first_and_goes_into_records() -> None:
     assert scrub("abcdef abc", secrets) == "*** ***"
     record = {"abc": ["x abcdef", 5, None, {"k": "abc"}]}
     assert scrub_record(record, secrets) == {"***": ["x ***", 5, None, {"k": "***"}]}
+
+
+VALUE = "S3cr/et Canary+7"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        VALUE,
+        VALUE.lower(),
+        VALUE.upper(),
+        quote(VALUE),
+        quote(VALUE, safe=""),
+        quote_plus(VALUE),
+        json.dumps({"k": VALUE}),
+        repr(VALUE),
+        *(b64encode(f"{user}:{VALUE}".encode()).decode() for user in ("", "u", "us", "use")),
+        *(b64encode(f"{'u' * before}{VALUE}:{VALUE}".encode()).decode() for before in range(3)),
+        urlsafe_b64encode(f"user:{VALUE}".encode()).decode(),
+    ],
+)
+def test_a_secret_is_known_in_the_forms_in_which_servers_give_it_back(said: str) -> None:
+    """A server that answers with the headers it got told the credentials of `basic` to all who may read errors."""
+    found = scrub(f"401: you sent {said}; go away", {VALUE, "other"})
+    assert MASK in found
+    for piece in ("s3cr", "canary", "UzNjci", "M2NyL2V0", "NjcmV0", b64encode(VALUE.encode()).decode()[4:16]):
+        assert piece.lower() not in found.lower().replace(MASK, ""), found
+    assert found.startswith("401: you sent ")
+    assert found.endswith("; go away")
+
+
+def test_the_beginning_of_a_secret_that_was_cut_is_taken_out() -> None:
+    for length in range(4, len(VALUE)):
+        assert scrub(f"bad key {VALUE[:length]}", {VALUE}) == f"bad key {MASK}"
+    assert scrub("bad key S3", {VALUE}) == "bad key S3"
+    assert scrub("", {VALUE}) == ""
+
+
+def test_short_secrets_are_taken_out_as_they_are() -> None:
+    assert scrub("a A ab", {"a"}) == "*** A ***b"
 
 
 def test_a_failure_is_short_and_clean_and_names_the_step() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.identity import NodeId
+from gossip.identity import Boot, NodeId
 from node.security.exchange import Exchange
-from node.security.roster import MAX_ENTRIES, BadRoster, Entry, Roster
+from node.security.roster import MAX_BOOT, MAX_ENTRIES, BadRoster, Entry, Roster
 
 KEYS = [bytes([65 + number]) * 40 for number in range(6)]
 ADDRESSES = st.sampled_from(["", "a:1", "b:2"])
@@ -109,6 +109,9 @@ def test_nonsense_is_rejected_and_changes_nothing(data: bytes) -> None:
         Entry(public_key=KEYS[0], boot=1 << 31),
         Entry(public_key=KEYS[0], name="n" * 64),
         Entry(public_key=KEYS[0], bulk="no address"),
+        Entry(public_key=KEYS[0], bulk="\N{SNOWMAN}" * 100 + ":1"),
+        Entry(public_key=KEYS[0], name="a\x1b[2J"),
+        Entry(public_key=b"\xff" * 40),
     ],
 )
 def test_bad_entries_are_refused_whole(entry: Entry) -> None:
@@ -126,6 +129,54 @@ def test_it_is_bounded() -> None:
     answers, _ = Exchange(roster).receive(Exchange(Roster()).offer())
     assert answers
     assert max(len(answer) for answer in answers) < 64_000
+
+
+def test_large_buckets_and_lists_go_in_pieces() -> None:
+    """One member's forged entries made messages that no plane carries: nobody could compare rosters any more."""
+    address = "h" * 240 + ":1"
+    large = [
+        Entry(public_key=b"%040d" % number, name="n" * 63, gossip=address, bulk=address, join=address)
+        for number in range(MAX_ENTRIES - 1)
+    ]
+    one, other = Roster(large), Roster([Entry(public_key=KEYS[0])])
+    queue = [(1, Exchange(one).offer()), (0, Exchange(other).offer())]
+    while queue:
+        to, message = queue.pop()
+        assert len(message) < 64_000
+        queue += [(1 - to, answer) for answer in Exchange((one, other)[to]).receive(message)[0]]
+    assert one.encode() == other.encode()
+    assert len(other.entries()) == MAX_ENTRIES
+    assert all(len(message) < 64_000 for message in Exchange(one).news(one.view.entries))
+
+
+def test_facts_of_a_live_member_are_those_of_the_life_that_it_speaks_in() -> None:
+    """Another could name addresses under the last boot there is, and nobody reached the member any more."""
+    victim, evil = Entry(public_key=KEYS[0], boot=5, bulk="right:1"), Entry(public_key=KEYS[1]).id
+    forged = msgspec.structs.replace(victim, boot=MAX_BOOT - 1, bulk="wrong:1")
+    roster = Roster([victim])
+    live: dict[NodeId, Boot] = {victim.id: Boot(5)}
+    here = Exchange(roster, lives=live.get)
+    for message in Exchange(Roster([forged])).news([victim.id]):
+        here.receive(message, evil)
+    assert roster.entries() == [victim]
+    assert here.take([forged.judged(1)], evil) == {victim.id}, "its verdicts count all the same"
+    assert roster.entries() == [victim.judged(1)]
+    assert here.take([msgspec.structs.replace(victim, boot=6, bulk="moved:1")], victim.id)
+    assert roster.entry(victim.id) == msgspec.structs.replace(victim, boot=6, bulk="moved:1").judged(1)
+
+
+def test_its_own_word_takes_back_what_others_said_while_it_was_away() -> None:
+    victim, evil = Entry(public_key=KEYS[0], boot=5, bulk="right:1"), Entry(public_key=KEYS[1]).id
+    roster = Roster([victim])
+    live: dict[NodeId, Boot] = {}
+    here = Exchange(roster, lives=live.get)
+    here.take([msgspec.structs.replace(victim, boot=MAX_BOOT - 1, bulk="wrong:1").judged(2)], evil)
+    back = msgspec.structs.replace(victim, boot=6)
+    assert not here.take([back], victim.id), "gossip does not know yet whether it speaks in that life"
+    live[victim.id] = Boot(6)
+    assert here.take([back], evil) == frozenset()
+    assert here.take([back], victim.id) == {victim.id}
+    assert roster.entries() == [back.judged(2)]
 
 
 def test_it_is_kept_and_damage_is_named(tmp_path: Path) -> None:

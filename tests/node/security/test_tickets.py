@@ -1,17 +1,19 @@
 """What members know of one-time tokens: redeeming, expiry, and two copies that meet."""
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.identity import NodeId
 from node.security.exchange import Exchange, ticket_news
-from node.security.keyring import KeyRing
-from node.security.keys import new_cluster_key
+from node.security.keyring import MAX_AHEAD, KeyRing
+from node.security.keys import ClusterKey, new_cluster_key
 from node.security.roster import BadRoster, Entry, Roster
-from node.security.tickets import KEPT, MAX_TICKETS, Ticket, TicketRefused, Tickets, verifier_of
+from node.security.tickets import KEPT, MAX_CLAIMS, MAX_TICKETS, Ticket, TicketRefused, Tickets, verifier_of
 
 NOW = 1_000_000.0
 A, B, ISSUER = NodeId("a" * 16), NodeId("b" * 16), NodeId("i" * 16)
@@ -174,7 +176,8 @@ def test_a_later_key_reaches_the_other_with_the_revocation_list_and_never_before
     thief = Entry(public_key=NEWCOMERS[0]).id
     one.roster.revoke(thief)
     one.ring.rotate()
-    changed = other.exchange.receive(one.exchange.key_news(), None, NOW)[1]
+    (news,) = one.exchange.key_news()
+    changed = other.exchange.receive(news, None, NOW)[1]
     assert changed == {thief}
     assert other.ring.current == one.ring.current
     assert compare(one, other) == 2
@@ -189,14 +192,79 @@ def test_two_rotations_at_once_become_one() -> None:
 
 def test_an_older_or_foreign_key_is_not_taken() -> None:
     one, other = Side(NEWCOMERS), Side(NEWCOMERS)
-    old = one.exchange.key_news()
+    (old,) = one.exchange.key_news()
     key = other.ring.rotate()
     other.exchange.receive(old, None, NOW)
     assert other.ring.current == key
     one.ring = KeyRing(new_cluster_key().rotated())
+    (foreign,) = Exchange(one.roster, one.tickets, one.ring).key_news()
     with pytest.raises(BadRoster, match="of another mesh"):
-        other.exchange.receive(Exchange(one.roster, one.tickets, one.ring).key_news(), None, NOW)
+        other.exchange.receive(foreign, None, NOW)
     assert other.ring.current == key
+
+
+def test_nobody_can_use_up_the_generations_of_keys() -> None:
+    """After the last one no key could be made any more that the forger does not know."""
+    ring = Side(NEWCOMERS).ring
+    mesh = bytes.fromhex(ring.current.mesh_id)
+
+    def told(generation: int, now: float) -> bool:
+        try:
+            return ring.join(ClusterKey(b"\xff" * 32, generation, mesh).packed(), now)
+        except BadRoster:
+            return False
+
+    assert not told(2**32 - 1, NOW)
+    now = NOW
+    for _ in range(1000):
+        now += 0.01
+        for ahead in (MAX_AHEAD, MAX_AHEAD + 1):
+            told(ring.current.generation + ahead, now)
+    assert MAX_AHEAD < ring.current.generation <= 11 * MAX_AHEAD
+    key = ring.rotate()
+    assert ring.join(ClusterKey(b"\xff" * 32, key.generation + 1, mesh).packed(), now), (
+        "the next one comes at once"
+    )
+
+
+def test_a_long_revocation_list_goes_before_the_key() -> None:
+    one, other = Side(NEWCOMERS), Side(NEWCOMERS)
+    out = [Entry(public_key=b"%040d" % number, name="n" * 63, verdicts=1) for number in range(1500)]
+    one.roster.join(entry.judged(1) for entry in out)
+    one.ring.rotate()
+    messages = one.exchange.key_news()
+    assert max(map(len, messages)) < 60_000
+    for message in messages:
+        assert other.ring.current.generation == 0
+        other.exchange.receive(message, None, NOW)
+    assert other.ring.current == one.ring.current
+    assert other.roster.revoked() == one.roster.revoked()
+
+
+def test_a_ticket_that_is_joined_beyond_its_bounds_is_refused() -> None:
+    """It was kept, and could not be read again: the node did not start any more."""
+    side = Side(NEWCOMERS)
+    ticket, _ = side.tickets.issue(uses=1, life=60, issuer=NodeId("i"), now=NOW)
+    for first in (0, MAX_CLAIMS):
+        used = tuple((NodeId(f"n{number}"), 1) for number in range(first, first + MAX_CLAIMS))
+        forged = msgspec.structs.replace(ticket, used=used)
+        if first:
+            with pytest.raises(BadRoster):
+                side.tickets.join([forged], NOW)
+        else:
+            side.tickets.join([forged], NOW)
+    (held,) = side.tickets.all(NOW)
+    held.check(NOW)
+
+
+@pytest.mark.parametrize(
+    "facts", [{"issuer": "i" * 65}, {"issuer": "\N{SNOWMAN}"}, {"used": (("n" * 65, 1),)}]
+)
+def test_ids_of_a_ticket_are_bounded(facts: dict[str, Any]) -> None:
+    side = Side(NEWCOMERS)
+    ticket, _ = side.tickets.issue(uses=1, life=60, issuer=NodeId("i"), now=NOW)
+    with pytest.raises(BadRoster):
+        side.tickets.join([msgspec.structs.replace(ticket, **facts)], NOW)
 
 
 def test_nobody_undoes_its_own_revocation() -> None:
