@@ -3,11 +3,13 @@
 import asyncio
 import shutil
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from node.security.keys import boot_floor
 from tests.scenarios import ledgers
 from tests.scenarios.mesh import Mesh, Node, cluster, finished, look, submit, until
 
@@ -33,6 +35,10 @@ def _restore(backup: Path, node: Node) -> None:
 
 async def _boot(node: Node) -> int:
     return next(one.boot for one in (await cluster(node)).nodes if one.id == node.id)
+
+
+async def _later(boot: int) -> bool:
+    return boot_floor(time.time()) >= boot
 
 
 async def _tells(node: Node, ids: list[str]) -> bool:
@@ -68,6 +74,7 @@ async def test_an_old_backup_rejoins_under_a_new_boot(tmp_path: Path) -> None:
         await _stop(restored)
         ids += await _submit(other, 5)
         _restore(backup, restored)
+        await until(partial(_later, after_backup), "the clock tells the lives apart, by seconds", 10)
         await restored.start()
         ids += await _submit(restored, 30)
         await mesh.ready()
