@@ -34,11 +34,11 @@ def equal_incarnation_wins() -> list[Change]:
     """An alive of the same incarnation overrides a suspicion."""
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
-        def alive(self: Claims, claim: Any, now: float) -> None:
+        def alive(self: Claims, claim: Any, teller: Any, now: float) -> None:
             known = self._core.table.members.get(claim.id)
             if known is not None and known.incarnation == claim.incarnation and known.state != "alive":
                 self._become(known, claim.incarnation, type(known.state)("alive"), now)
-            real(self, claim, now)
+            real(self, claim, teller, now)
 
         return alive
 

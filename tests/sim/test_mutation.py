@@ -1,5 +1,7 @@
 """The simulator finds what is planted: a few mutants here, the whole catalogue in `make sim-mutants`."""
 
+import inspect
+
 import pytest
 
 from tests.sim.mutants import CATALOGUE
@@ -31,6 +33,17 @@ def test_each_mutant_can_be_planted_and_is_taken_back() -> None:
         with changed(*changes):
             assert all(owner.__dict__[name] is value for owner, name, value in changes)
         assert [owner.__dict__[name] for owner, name, _ in changes] == before
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_a_mutant_takes_what_it_replaces_was_given(name: str) -> None:
+    """Else it would be found by its own TypeError."""
+    for owner, place, planted in CATALOGUE[name].change():
+        both = [getattr(each, "__func__", each) for each in (owner.__dict__[place], planted)]
+        if all(map(inspect.isfunction, both)):
+            wanted, given = (list(inspect.signature(each).parameters.values()) for each in both)
+            if not any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in given):
+                assert len(given) == len(wanted), f"{place} is given {', '.join(map(str, wanted))}"
 
 
 def test_a_failure_is_named_after_its_checker() -> None:
