@@ -2,6 +2,7 @@
 bitmap.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from pyroaring import BitMap
@@ -12,16 +13,8 @@ from sharding.key import TaskId
 from state.entries import Batch
 
 
-class Counts(dict[str, int]):
-    """State -> tasks."""
-
-    def more(self, state: str, amount: int) -> None:
-        if amount > 0:
-            self[state] = self.get(state, 0) + amount
-
-
 def counting(
-    core: Core, archived: Mapping[int, Mapping[tuple[str, str], int]], into: Counts
+    core: Core, archived: Mapping[int, Mapping[tuple[str, str], int]], into: Counter[str]
 ) -> Iterator[int]:
     """Count `into` the tasks of the slots that this node stewards; after each batch, how many were looked at one by
     one. Others may have a turn then: what moves meanwhile counts where it was met. `archived`: slot ->
@@ -30,7 +23,7 @@ def counting(
     for slot, states in list(archived.items()):
         if core.steward_of(slot) == core.me:
             for (_, state), number in states.items():
-                into.more(state, number)
+                into[state] += number
     singles: dict[tuple[int, str], list[int]] = {}
     for slot, name, index in core.table.works:
         singles.setdefault((slot, name), []).append(index)
@@ -43,20 +36,20 @@ def counting(
 
 
 def _count_batch(
-    core: Core, slot: int, name: str, entry: Batch, singles: Iterable[int], counts: Counts
+    core: Core, slot: int, name: str, entry: Batch, singles: Iterable[int], counts: Counter[str]
 ) -> int:
     special = BitMap(entry.tasks)
     plain = entry.present - special
     for state, amount in entry.packed(plain).items():
-        counts.more(state, amount)
+        counts[state] += amount
     left = plain - entry.done
     leased = min(len(left), sum(len(group.leased) for group in core.table.bulk.get((slot, name), ())))
     special |= BitMap(singles)
-    counts.more("running", leased)
-    counts.more("pending", len(left - special) - leased)
+    counts["running"] += leased
+    counts["pending"] += max(0, len(left - special) - leased)
     special &= entry.present
     for index in special:
         reader = TaskReader(core, TaskId(slot, name, index), core.table.wall_ms)
         if not reader.desired.deleted:
-            counts.more(reader.state()[0], 1)
+            counts[reader.state()[0]] += 1
     return len(special)

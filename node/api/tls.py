@@ -29,8 +29,7 @@ class Certificate:
     def __init__(self, cert: Path, key: Path) -> None:
         self._cert, self._key = cert, key
         self._seen = self._stamp()
-        self._newest = load_tls(cert, key)
-        self.context = load_tls(cert, key)
+        self.context = self._newest = load_tls(cert, key)
         self.context.sni_callback = self._hand_over
 
     async def follow(self) -> None:

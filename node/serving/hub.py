@@ -1,8 +1,9 @@
 """A stream of events, numbered, with a short memory for those who reconnect."""
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 MEMORY = 10_000
@@ -20,7 +21,6 @@ class Hub:
         self._last = 0
         self._memory: deque[Event] = deque(maxlen=MEMORY)
         self._listeners: set[asyncio.Queue[Event]] = set()
-        self._waiting: set[asyncio.Future[None]] = set()
 
     @property
     def last(self) -> int:
@@ -31,9 +31,6 @@ class Hub:
         self._last += 1
         event = (self._last, kind, data)
         self._memory.append(event)
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
         for queue in self._listeners:
             if queue.full():
                 while not queue.empty():
@@ -42,7 +39,7 @@ class Hub:
             else:
                 queue.put_nowait(event)
 
-    async def listen(self, *, after: int | None, task: str | None) -> AsyncIterator[Event | None]:
+    async def listen(self, *, after: int | None, task: str | None) -> AsyncGenerator[Event | None, None]:
         """Events after `after` (None: from now on), with a "reset" first where some of them are gone. The very first
         item is None: nothing is missed from then on.
         """
@@ -63,13 +60,10 @@ class Hub:
 
     async def beyond(self, number: int) -> None:
         """Until there is an event after this one."""
-        while self._last <= number:
-            more = asyncio.get_running_loop().create_future()
-            self._waiting.add(more)
-            try:
-                await more
-            finally:
-                self._waiting.discard(more)
+        async with contextlib.aclosing(self.listen(after=number, task=None)) as events:
+            async for event in events:
+                if event is not None:
+                    return
 
     def since(self, after: int | None) -> list[Event]:
         """What is remembered of the events after `after`; a "reset" where some are gone."""

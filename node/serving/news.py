@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from gossip.identity import NodeId
 from node.service import Refused
 from node.serving.calls import NoAnswer
@@ -25,6 +27,15 @@ MOST = 500
 """Events in an answer."""
 FIRST = 1.0
 """Seconds within which all nodes should have said where they stand before a stream begins."""
+
+
+class Recent(msgspec.Struct):
+    """`last`: the number up to which this is; `events`: (kind, data). `gap`: some before them are forgotten."""
+
+    epoch: str
+    last: int
+    events: list[tuple[str, dict[str, Any]]] = []
+    gap: bool = False
 
 
 class Ask(Protocol):
@@ -63,19 +74,22 @@ class News:
             self._listeners -= 1
             self._left = asyncio.get_running_loop().time()
 
-    async def recent(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """For another node: {epoch, last, events [[kind, data]], gap}, after `after` if `epoch` is this start."""
-        told: dict[str, Any] = {"epoch": self._epoch, "last": self.own.last, "events": [], "gap": False}
+    async def recent(self, arguments: dict[str, Any]) -> Any:
+        """For another node: a `Recent`, after `after` if `epoch` is this start."""
         if arguments["epoch"] != self._epoch:
-            return told
+            return msgspec.to_builtins(Recent(self._epoch, self.own.last))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.own.beyond(arguments["after"]), PATIENCE)
         events = self.own.since(arguments["after"])
-        told["gap"] = any(kind == "reset" for _, kind, _ in events)
         some = events[:MOST]
-        told["last"] = some[-1][0] if some else self.own.last
-        told["events"] = [[kind, data] for _, kind, data in some if kind not in ("member", "reset")]
-        return told
+        return msgspec.to_builtins(
+            Recent(
+                self._epoch,
+                some[-1][0] if some else self.own.last,
+                [(kind, data) for _, kind, data in some if kind not in ("member", "reset")],
+                gap=any(kind == "reset" for _, kind, _ in events),
+            )
+        )
 
     async def close(self) -> None:
         if self._attending is not None:
@@ -130,14 +144,15 @@ class News:
         while True:
             arguments = {"epoch": epoch, "after": after}
             try:
-                answer = await self._ask(node, "events", arguments, timeout=2 * PATIENCE)
-            except (NoAnswer, Refused):  # it is gone, or too old to tell
+                told = await self._ask(node, "events", arguments, timeout=2 * PATIENCE)
+                answer = msgspec.convert(told, Recent)
+            except (NoAnswer, Refused, msgspec.ValidationError):  # it is gone, or too old to tell
                 await asyncio.sleep(PAUSE)
                 continue
-            if epoch and (answer["epoch"] != epoch or answer["gap"]):
-                self._lost(node, "it has started anew" if answer["epoch"] != epoch else "it was too fast")
-            epoch, after = answer["epoch"], answer["last"]
-            for kind, data in answer["events"]:
+            if epoch and (answer.epoch != epoch or answer.gap):
+                self._lost(node, "it has started anew" if answer.epoch != epoch else "it was too fast")
+            epoch, after = answer.epoch, answer.last
+            for kind, data in answer.events:
                 self.all.publish(kind, data)
             self._begun[node].set()
 

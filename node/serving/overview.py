@@ -17,7 +17,7 @@ from gossip.versions import spoken
 from node.api.problems import refuse
 from node.clock import boottime, wall_ms
 from node.core import Core
-from node.counts import Counts, counting
+from node.counts import counting
 from node.execution.roots import split
 from node.messages import Facts
 from node.schema import Cluster, Drain, Node, Task, TaskSpec
@@ -55,7 +55,7 @@ class Overview:
         self._registry = registry
         self._own_facts = own_facts
         self._mesh_id = mesh_id
-        self._counts: Counts | None = None
+        self._counts: dict[str, int] | None = None
         self._count_due = -math.inf
         self._count: asyncio.Task[None] | None = None
         self._history: deque[tuple[float, int, int]] = deque()
@@ -77,7 +77,7 @@ class Overview:
             "short": shortage.told(self.core.custody.short()),
         }
 
-    async def _counted(self) -> Counts:
+    async def _counted(self) -> dict[str, int]:
         """All that ask meanwhile wait for the same count."""
         if self._count is None and boottime() >= self._count_due:
             self._count = asyncio.get_running_loop().create_task(self._count_all())
@@ -89,14 +89,14 @@ class Overview:
         return self._counts
 
     async def _count_all(self) -> None:
-        counts, began, looked = Counts(), boottime(), 0
+        counts, began, looked = Counter[str](), boottime(), 0
         try:
             for some in counting(self.core, self._archived, counts):
                 looked += 1 + some
                 if looked >= TURN:
                     looked = 0
                     await asyncio.sleep(0)
-            self._counts = counts
+            self._counts = dict(+counts)
         finally:
             self._count = None
             took = boottime() - began

@@ -1,6 +1,5 @@
 """mDNS over real multicast where this host has it, under a service name of the tests' own."""
 
-import asyncio
 import contextlib
 import logging
 import random
@@ -15,6 +14,7 @@ from gossip.identity import NodeId
 from node.discovery import mdns
 from node.discovery.mdns import Browser, Found, Mdns, find, read
 from node.transport.addresses import BadAddress
+from tests.node.discovery.proposing import proposing
 from tests.node.transport.kit import until
 
 Proposed = list[tuple[str, ...]]
@@ -30,18 +30,8 @@ async def service() -> str:
     return name
 
 
-@contextlib.asynccontextmanager
-async def advertised(node: str, me: Found, service: str) -> AsyncIterator[Proposed]:
-    proposed: Proposed = []
-    task = asyncio.ensure_future(
-        Mdns(NodeId(node), me, service=service).run(lambda *addresses: proposed.append(addresses))
-    )
-    try:
-        yield proposed
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+def advertised(node: str, me: Found, service: str) -> contextlib.AbstractAsyncContextManager[Proposed]:
+    return proposing(Mdns(NodeId(node), me, service=service))
 
 
 async def test_nodes_of_one_mesh_propose_each_other_and_no_others(service: str) -> None:

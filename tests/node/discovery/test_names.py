@@ -1,7 +1,6 @@
 """Seeds and DNS: real resolution, of `localhost` and of a small DNS server on loopback; and former places."""
 
 import asyncio
-import contextlib
 import random
 import re
 from collections.abc import AsyncIterator
@@ -18,11 +17,11 @@ from structlog.testing import capture_logs
 
 from node.discovery import formerly
 from node.discovery import seeds as seeds_module
-from node.discovery.base import Discovery
 from node.discovery.dns import Unresolved, resolve
 from node.discovery.formerly import Formerly
 from node.discovery.seeds import Seeds
 from node.transport.addresses import BadAddress
+from tests.node.discovery.proposing import proposing
 from tests.node.transport.kit import until
 
 SERVICE = "_collect-node._tcp.example.org"
@@ -139,19 +138,6 @@ async def test_a_name_whose_server_is_silent_delays_no_other(monkeypatch: pytest
 def test_what_is_neither_is_named_at_once(entry: str) -> None:
     with pytest.raises(BadAddress, match="expected"):
         Seeds([entry], rng=random.Random(1))
-
-
-@contextlib.asynccontextmanager
-async def proposing(discovery: Discovery) -> AsyncIterator[list[tuple[str, ...]]]:
-    """What it proposes while it runs."""
-    proposed: list[tuple[str, ...]] = []
-    task = asyncio.ensure_future(discovery.run(lambda *addresses: proposed.append(addresses)))
-    try:
-        yield proposed
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_seeds_are_proposed_again_and_again() -> None:

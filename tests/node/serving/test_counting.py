@@ -9,6 +9,7 @@ from node.serving import overview
 from node.serving.overview import Overview
 from tests.node.plugs import registry
 from tests.node.serving.test_listing import desk, ids, state_of
+from tests.node.serving.turns import counted
 from tests.node.stewardship.desk import Desk, facts_of, spec
 
 __all__ = ["desk"]
@@ -31,17 +32,7 @@ async def test_others_have_turns_while_many_are_counted(desk: Desk, monkeypatch:
     for _ in range(10):
         desk.submit(spec("solo", schedule="0 0 1 1 *"))
     desk.step()
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    await view(desk).status({})
-    counting.cancel()
+    _, turns = await counted(view(desk).status({}))
     assert turns > 5
 
 

@@ -17,7 +17,7 @@ async def take(
                 found.append(event)
             if len(found) == count:
                 break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     return found
 
 
@@ -52,4 +52,4 @@ async def test_a_listener_too_slow_gets_a_reset() -> None:
     event = await anext(stream)
     assert event is not None
     assert event[1] == "reset"
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()

@@ -14,6 +14,7 @@ from node.serving.listing import Listing
 from node.views import TaskReader
 from sharding.key import parse
 from state.ledger import Ledger
+from tests.node.serving.turns import counted
 from tests.node.stewardship.desk import Desk, spec
 
 EMPTY = cast(Keeping, SimpleNamespace(outlines=lambda _slot: [], read=lambda _slot, _batch: None))
@@ -86,17 +87,8 @@ async def test_a_list_that_finds_nothing_lets_others_have_a_turn(
     monkeypatch.setattr(listing, "TURN", 2)
     for _ in range(8):
         desk.submit(spec("solo"))
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    assert await ids(desk, tenant="nobody") == []
-    counting.cancel()
+    found, turns = await counted(ids(desk, tenant="nobody"))
+    assert found == []
     assert turns >= 4
 
 

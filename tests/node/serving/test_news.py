@@ -21,6 +21,7 @@ class Mesh:
     def __init__(self) -> None:
         self.nodes: dict[NodeId, News] = {}
         self.silent: set[NodeId] = set()
+        self.garbage: set[NodeId] = set()
         self.dead: set[NodeId] = set()
         self.questions = 0
         for node in (A, B, C):
@@ -37,6 +38,8 @@ class Mesh:
         self.questions += 1
         if to in self.silent:
             raise NoAnswer("silent")
+        if to in self.garbage:
+            return {"epoch": 7, "events": [["task"]]}
         return await self.nodes[to].recent(arguments)
 
     def tell(self, node: NodeId, number: int, kind: str = "task") -> None:
@@ -98,15 +101,16 @@ async def test_who_comes_back_has_missed_nothing(mesh: Mesh) -> None:
     assert numbers(await take(again, 2)) == [2, 3]
 
 
-async def test_a_node_that_is_silent_for_a_while_tells_later(mesh: Mesh) -> None:
+@pytest.mark.parametrize("fault", ["silent", "garbage"])
+async def test_a_node_that_does_not_answer_for_a_while_tells_later(mesh: Mesh, fault: str) -> None:
     stream = await begun(mesh)
-    mesh.silent = {B}
+    setattr(mesh, fault, {B})
     asked = mesh.questions
     mesh.tell(C, 1)
     mesh.tell(C, 2)
     await until(lambda: mesh.questions > asked + 5, lambda: asyncio.sleep(0.001))
     mesh.tell(B, 3)
-    mesh.silent = set()
+    setattr(mesh, fault, set())
     assert numbers(await take(stream, 3)) == [1, 2, 3]
 
 
