@@ -19,7 +19,7 @@ IMPURE = {
 
 CORES = (
     "core", "replication", "comparing", "ticket", "loading", "operations", "views", "counts", "effects", "fitness",
-    "lag", "ageing", "progress",
+    "lag", "ageing", "progress", "portions",
     "messages", "schema", "execution/executor", "execution/jobs", "leases/acceptor", "leases/core", "leases/gate",
     "leases/keeper", "leases/maps", "leases/proposer", "leases/reason", "leases/wire",
 )  # fmt: skip

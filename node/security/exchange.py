@@ -21,6 +21,7 @@ from typing import TypeVar
 import msgspec
 
 from gossip.identity import Boot, NodeId
+from node.portions import in_portions
 from node.security.keyring import KeyRing
 from node.security.roster import BUCKETS, BadRoster, Entry, Roster, bucket
 from node.security.tickets import Ticket, Tickets
@@ -210,15 +211,5 @@ def ticket_news(tickets: Sequence[Ticket]) -> list[bytes]:
 
 
 def _pieces(items: Sequence[T]) -> Iterator[list[T]]:
-    """In order, so many together as make a message of moderate size."""
-    piece: list[T] = []
-    size = 0
-    for item in items:
-        length = len(_encode(item))
-        if piece and size + length > PIECE:
-            yield piece
-            piece, size = [], 0
-        piece.append(item)
-        size += length
-    if piece:
-        yield piece
+    """Of a message each."""
+    return in_portions(items, lambda item: len(_encode(item)), PIECE)

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from node.execution.jobs import DeadLetter
+from node.portions import in_portions
 from state import join
 from state.entries import TaskFacts
 from state.join import Request
@@ -42,23 +43,21 @@ PORTION = 256 << 10
 """Bytes of letters in one fact, about; a larger record is kept as the beginning of its JSON."""
 
 
-def in_portions(letters: list[Letter]) -> Iterable[list[Letter]]:
-    """Letters in facts of bounded size."""
-    portion: list[Letter] = []
-    size = 0
-    for letter in letters:
-        length = len(msgspec.json.encode(letter.record))
-        if length > PORTION:
-            head = msgspec.json.encode(letter.record)[: PORTION // 4].decode(errors="replace")
-            letter = msgspec.structs.replace(letter, record={"truncated": head, "bytes": length})  # noqa: PLW2901
-            length = PORTION // 4
-        if portion and size + length > PORTION:
-            yield portion
-            portion, size = [], 0
-        portion.append(letter)
-        size += length
-    if portion:
-        yield portion
+def in_facts(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+    """Those of one fact each."""
+    return in_portions(map(_shortened, letters), _size, PORTION)
+
+
+def _size(letter: Letter) -> int:
+    return len(msgspec.json.encode(letter.record))
+
+
+def _shortened(letter: Letter) -> Letter:
+    record = msgspec.json.encode(letter.record)
+    if len(record) <= PORTION:
+        return letter
+    head = record[: PORTION // 4].decode(errors="replace")
+    return msgspec.structs.replace(letter, record={"truncated": head, "bytes": len(record)})
 
 
 def superseded(facts: TaskFacts, run: str, root: str) -> list[str]:

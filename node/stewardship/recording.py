@@ -6,7 +6,7 @@ from node.effects import Send
 from node.execution.executor import FINAL
 from node.execution.jobs import Report
 from node.stewardship.bulk import BulkGroup
-from node.stewardship.letters import in_portions, left, letters_from, replayed, superseded
+from node.stewardship.letters import in_facts, left, letters_from, replayed, superseded
 from node.stewardship.preparation import cursor_of
 from node.stewardship.run import OPEN, RunWork, ShardWork
 from node.stewardship.specs import retry_delay
@@ -127,7 +127,7 @@ class Recording:
             return
         if report.letters:
             found = letters_from(run.origin or run.name, report.letters, shard.attempt, self.table.wall_ms)
-            for some in in_portions(found):
+            for some in in_facts(found):
                 self.table.write_for(work, "l", run.name, Letters(some), numbered=True)
             run.with_letters += len(found)
 
